@@ -1,0 +1,1 @@
+//! Schema of Tributary's own stores. Migrations only go forward and keep data.

@@ -1,0 +1,360 @@
+//! The seam to the sources. A connector is typed (its credentials and config are
+//! structs) and erased once, by the blanket impl in [`erased`]; the list in
+//! [`builtin`] is the catalogue.
+
+pub mod erased;
+pub mod settings;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::egress::Dialer;
+use crate::error::Violation;
+use crate::record::{Batch, Document, RawRecord};
+use crate::report::Report;
+
+/// How a connection can authenticate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// The fields of `auth_fields`.
+    Credentials,
+    /// Nothing is needed.
+    None,
+}
+
+/// Type of a field of credentials or config.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldType {
+    /// JSON string.
+    String,
+    /// JSON number, or a plain decimal string that round-trips.
+    Number,
+    /// Secret JSON string.
+    Password,
+    /// JSON boolean.
+    Boolean,
+    /// JSON array of strings.
+    StringList,
+    /// One of these JSON strings.
+    Enum(&'static [&'static str]),
+    /// JSON object with these fields.
+    Object(Vec<Field>),
+    /// JSON array of such objects.
+    ObjectList(Vec<Field>),
+}
+
+/// One field of credentials or config.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Key in the object.
+    pub name: &'static str,
+    /// Type of the value.
+    pub kind: FieldType,
+    /// True when it must be there and not empty.
+    pub required: bool,
+    /// Label for a form.
+    pub title: &'static str,
+    /// Help text for a form.
+    pub description: &'static str,
+    /// Value used when the key is absent.
+    pub default: Option<Value>,
+}
+
+/// What a source is, for the catalogue and for checking settings.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Name in paths, lower case.
+    pub short_name: &'static str,
+    /// Display name.
+    pub name: &'static str,
+    /// One sentence.
+    pub description: &'static str,
+    /// Ways to authenticate, preferred first.
+    pub auth_methods: &'static [AuthMethod],
+    /// Catalogue labels.
+    pub labels: &'static [&'static str],
+    /// True when changes are followed without a schedule.
+    pub supports_continuous: bool,
+    /// Fields of `credentials`.
+    pub auth_fields: Vec<Field>,
+    /// Fields of `config`.
+    pub config_fields: Vec<Field>,
+    /// Changes when the same raw record would become another document, so that
+    /// an upgrade re-indexes.
+    pub mapper_version: u64,
+}
+
+/// What connectors may use of the server.
+#[derive(Clone)]
+pub struct Resources {
+    /// The only way to a user's host.
+    pub dialer: Arc<Dialer>,
+    /// Folders that file-like sources may read below; none means none.
+    pub file_roots: Arc<[std::path::PathBuf]>,
+}
+
+/// A connector with the settings of one connection.
+pub struct Account<C: Connector + ?Sized> {
+    /// Parsed credentials.
+    pub credentials: C::Credentials,
+    /// Parsed config.
+    pub config: C::Config,
+    /// What it may use.
+    pub resources: Resources,
+}
+
+/// Part of a source that is read to an end by itself: a table, a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// Path of the object.
+    pub object: Arc<str>,
+    /// How many records it has, if cheap to know.
+    pub estimate: Option<u64>,
+}
+
+/// What a connector says while it reads. The order for one object is: `Started`,
+/// any number of batches, then `Complete` or `Failed`.
+pub enum Message {
+    /// Which objects this pass will read; sent once, first, after the listing was
+    /// read to its end without error. What the index has beyond them is gone at
+    /// the source, or out of scope by config.
+    Objects(Vec<Scope>),
+    /// An object begins.
+    Started(Scope),
+    /// Records.
+    Batch(Batch),
+    /// A record that could not be read; the rest goes on. The engine keeps its
+    /// document as it is.
+    RecordFailed {
+        /// Object.
+        object: Arc<str>,
+        /// Canonical key.
+        source_key: String,
+        /// Machine-readable cause.
+        code: &'static str,
+        /// For people; never a value.
+        message: String,
+    },
+    /// The object was read to its end without error: what it did not yield is
+    /// proved gone.
+    Complete {
+        /// Object.
+        object: Arc<str>,
+        /// Rows that the source says the object has, counted in the same
+        /// snapshot, if it can say so cheaply.
+        counted: Option<u64>,
+    },
+    /// The object could not be read to its end; the others go on.
+    Failed {
+        /// Object.
+        object: Arc<str>,
+        /// Machine-readable cause: `permission_missing`, `key_changed`, ...
+        code: &'static str,
+        /// For people, without anything that the source sent.
+        message: String,
+    },
+    /// The source asks for patience.
+    Waiting {
+        /// Until when.
+        until: SystemTime,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// The receiving side went away: the sync was cancelled or lost its lease.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader of this source has stopped")]
+pub struct Stopped;
+
+/// Where a connector sends its messages. Bounded: `send` waits while the engine
+/// is busy.
+#[derive(Clone)]
+pub struct Output(mpsc::Sender<Message>);
+
+impl Output {
+    /// An output and its other end, with room for `capacity` messages.
+    pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Message>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Self(sender), receiver)
+    }
+
+    /// Sends one message; waits while the other end is busy.
+    pub async fn send(&self, message: Message) -> Result<(), ConnectorError> {
+        self.0.send(message).await.map_err(|_| ConnectorError::Stopped(Stopped))
+    }
+
+    /// The same from a blocking thread.
+    pub fn blocking_send(&self, message: Message) -> Result<(), ConnectorError> {
+        self.0.blocking_send(message).map_err(|_| ConnectorError::Stopped(Stopped))
+    }
+}
+
+/// What a pass reads.
+#[derive(Debug, Clone, Default)]
+pub struct ReadRequest {
+    /// Objects that an earlier attempt of this sync finished: listed, not read.
+    pub finished: Vec<String>,
+    /// Most objects and records wanted, for a test (`1` row an object); none
+    /// means all.
+    pub sample: Option<u64>,
+}
+
+/// Why a connector could not go on. `Display` says nothing that a source sent;
+/// the cause is private.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectorError {
+    /// The source refused the login.
+    #[error("the source refused the login")]
+    LoginRefused(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// A setting is wrong in a way that only the source could tell.
+    #[error("`{field}` {reason}")]
+    Invalid {
+        /// `config.schemas`, ...
+        field: String,
+        /// What is wrong, for people.
+        reason: String,
+    },
+    /// The source cannot be reached.
+    #[error("the source cannot be reached")]
+    Unreachable {
+        /// `unreachable`, `timed_out`, `tls_failed` or `address_blocked`.
+        code: &'static str,
+        /// Private cause.
+        #[source]
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The login lacks a right.
+    #[error("the login may not read `{object}`")]
+    Forbidden {
+        /// Object.
+        object: String,
+    },
+    /// The source asks for patience.
+    #[error("the source asks to wait")]
+    Throttled {
+        /// How long.
+        retry_after: Duration,
+    },
+    /// The engine stopped listening.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Anything else; worth another try later.
+    #[error("the source failed unexpectedly")]
+    Unexpected(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why one record could not become a document. Never holds a value.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct RecordError {
+    /// Machine-readable: `undecodable`, `too_large`, `encrypted`, ...
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// What kind of thing an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// Table or view.
+    Table,
+    /// Schema, folder or other container.
+    Folder,
+    /// File.
+    File,
+}
+
+/// Something that can be synced, in the discovery tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceObject {
+    /// Path to use in config and as parent.
+    pub path: String,
+    /// Kind.
+    pub kind: ObjectKind,
+    /// True when there is a level below.
+    pub has_children: bool,
+    /// True when the config includes it.
+    pub selected: bool,
+    /// Rows or items, when cheap to know.
+    pub estimated_items: Option<u64>,
+}
+
+/// One page of a level of the discovery tree, ordered by path.
+#[derive(Debug, Clone, Copy)]
+pub struct ObjectPage<'a> {
+    /// Only paths after this one.
+    pub after: Option<&'a str>,
+    /// Most objects wanted.
+    pub limit: usize,
+}
+
+/// Code for one source. See [`Message`] for what `read` must send.
+#[async_trait]
+pub trait Connector: Send + Sync + 'static {
+    /// Parsed `credentials`. Its `Debug`, if any, shows no secret.
+    type Credentials: DeserializeOwned + Send + Sync;
+    /// Parsed `config`.
+    type Config: DeserializeOwned + Send + Sync;
+    /// What `decode` needs beside a record; carried by [`Batch::shape`].
+    type Shape: Any + Send + Sync;
+
+    /// What the source is.
+    fn spec(&self) -> Spec;
+
+    /// What is wrong with settings that have the right shape; asks nobody.
+    fn validate(&self, config: &Self::Config) -> Vec<Violation> {
+        let _ = config;
+        Vec::new()
+    }
+
+    /// Which settings the stored credentials are bound to, as one text (host,
+    /// port, TLS identity; strictness of TLS): where it differs after a change of
+    /// config, the credentials must be given again. Empty means nothing.
+    fn binding(&self, config: &Self::Config) -> String {
+        let _ = config;
+        String::new()
+    }
+
+    /// True when the config includes the object. What a narrowed config leaves
+    /// out is removed as a wish, without the brake.
+    fn selects(&self, config: &Self::Config, object: &str) -> bool;
+
+    /// Tries each stage with the code that `read` uses and notes it in the
+    /// report: resolve, connect, TLS, login, then for each selected object the
+    /// right to read and one row. A failure ends as `Err` and in the report.
+    async fn check(&self, account: &Account<Self>, report: &mut Report) -> Result<(), ConnectorError>;
+
+    /// One level of the tree below `parent`, ordered by path.
+    async fn discover(
+        &self,
+        account: &Account<Self>,
+        parent: Option<&str>,
+        page: ObjectPage<'_>,
+    ) -> Result<Vec<SourceObject>, ConnectorError>;
+
+    /// Reads everything that the config selects. Returns when all is sent; an
+    /// error means that objects without `Complete` were not read to their end.
+    async fn read(&self, account: &Account<Self>, request: ReadRequest, output: Output) -> Result<(), ConnectorError>;
+
+    /// Turns one raw record into a document. Called on the blocking pool, only
+    /// for what is new or changed.
+    fn decode(
+        &self,
+        account: &Account<Self>,
+        object: &str,
+        shape: &Self::Shape,
+        record: &RawRecord,
+    ) -> Result<Document, RecordError>;
+}
+
+/// Every source of this build. A new connector is one file and one line here.
+pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
+    vec![]
+}

@@ -1,0 +1,4 @@
+//! The only way out: resolve, check against the address policy, connect.
+
+/// Opens every socket to a user's host.
+pub struct Dialer {}

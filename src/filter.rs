@@ -1,0 +1,5 @@
+//! AIP-160 filters, a subset.
+
+/// A parsed filter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {}

@@ -1,0 +1,29 @@
+//! Tributary brings the rows, pages and files of databases and drives into a
+//! searchable index and keeps it exact. One protobuf API, three doors: gRPC,
+//! gRPC-Web and JSON.
+//!
+//! Modules are listed from the floor up; each uses only floors below its own
+//! (see `ARCHITECTURE.md`, and `tests/it/tidy.rs`, which checks it).
+
+// Floor 0: words.
+pub mod config;
+pub mod error;
+pub mod filter;
+pub mod ids;
+pub mod record;
+pub mod report;
+pub mod telemetry;
+
+// Floor 1: what touches the world outside.
+pub mod access;
+pub mod connectors;
+pub mod egress;
+pub mod index;
+pub mod secrets;
+
+// Floor 2: our own stores.
+pub mod store;
+
+// The doors.
+pub mod gateway;
+pub mod proto;

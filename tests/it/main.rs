@@ -1,0 +1,3 @@
+//! Tests through the doors that users use, against real servers.
+
+mod support;

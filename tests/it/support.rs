@@ -1,0 +1,4 @@
+//! What the tests start: real servers on free ports, gone when the test process
+//! is gone.
+
+pub mod postgres;
