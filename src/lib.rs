@@ -24,6 +24,9 @@ pub mod secrets;
 // Floor 2: our own stores.
 pub mod store;
 
+// Floor 4: the services.
+pub mod api;
+
 // The doors.
 pub mod gateway;
 pub mod proto;
