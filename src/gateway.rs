@@ -11,6 +11,7 @@ mod headers;
 pub mod json;
 mod media;
 mod moment;
+pub mod openapi;
 pub mod path;
 mod problem;
 mod query;

@@ -26,6 +26,8 @@ pub mod store;
 
 // Floor 3: the domain.
 pub mod syncs;
+// Floor 4: the services.
+pub mod api;
 
 // The doors.
 pub mod gateway;
