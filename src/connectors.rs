@@ -3,6 +3,8 @@
 //! [`builtin`] is the catalogue.
 
 pub mod erased;
+pub mod paths;
+pub mod rows;
 pub mod settings;
 
 use std::any::Any;
