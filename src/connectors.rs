@@ -3,9 +3,11 @@
 //! [`builtin`] is the catalogue.
 
 pub mod erased;
+pub mod files;
 pub mod paths;
 pub mod rows;
 pub mod settings;
+pub mod sqlite;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -358,5 +360,5 @@ pub trait Connector: Send + Sync + 'static {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![]
+    vec![Arc::new(sqlite::Sqlite), Arc::new(files::Files)]
 }

@@ -17,8 +17,19 @@ const TITLE_WORDS: &[&str] = &["name", "title", "subject", "label", "headline", 
 const CREATED_NAMES: &[&str] =
     &["createdat", "created", "createdon", "creationdate", "creationtime", "createddate", "datecreated", "insertedat"];
 const UPDATED_NAMES: &[&str] = &[
-    "updatedat", "updated", "updatedon", "modifiedat", "modified", "modifiedon", "lastmodified", "lastupdated",
-    "changedat", "dateupdated", "datemodified", "lastmodifiedat", "lastupdatedat",
+    "updatedat",
+    "updated",
+    "updatedon",
+    "modifiedat",
+    "modified",
+    "modifiedon",
+    "lastmodified",
+    "lastupdated",
+    "changedat",
+    "dateupdated",
+    "datemodified",
+    "lastmodifiedat",
+    "lastupdatedat",
 ];
 /// A longer value is a text, not a title.
 const TITLE_CHARACTERS: usize = 300;
