@@ -1,6 +1,6 @@
 //! API keys: who holds one is the caller. The store has hashes only.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -139,7 +139,7 @@ impl Keys {
     pub async fn list(&self, caller: &Caller, wanted: Wanted<'_>) -> Result<Page<ApiKey>, Error> {
         const LIST: &str = "api_keys";
         let size = wanted.size(50, 1000);
-        let visible = visible(caller);
+        let visible = Visible::from(caller);
         let mut after: Option<(i64, String)> = self.pages.open(LIST, &[], wanted.token)?;
         let mut found = Vec::new();
         loop {
@@ -263,11 +263,12 @@ fn sees(caller: &Caller, key: &ApiKey) -> bool {
     within && caller.collections.include(&collections(key))
 }
 
-/// The collections of a caller as the store takes them.
-pub fn visible(caller: &Caller) -> Visible {
-    match caller.visible() {
-        Collections::All => Visible::All,
-        Collections::Only(only) => Visible::Only(only.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
+impl From<&Caller> for Visible {
+    fn from(caller: &Caller) -> Self {
+        match caller.visible() {
+            Collections::All => Visible::All,
+            Collections::Only(only) => Visible::Only(only.iter().cloned().collect()),
+        }
     }
 }
 
