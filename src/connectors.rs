@@ -6,6 +6,7 @@ pub mod erased;
 pub mod settings;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -352,6 +353,27 @@ pub trait Connector: Send + Sync + 'static {
         shape: &Self::Shape,
         record: &RawRecord,
     ) -> Result<Document, RecordError>;
+}
+
+/// The catalogue: connectors by short name, in its order.
+#[derive(Clone)]
+pub struct Registry(Arc<BTreeMap<&'static str, Arc<dyn erased::DynConnector>>>);
+
+impl Registry {
+    /// A catalogue of these connectors.
+    pub fn new(connectors: Vec<Arc<dyn erased::DynConnector>>) -> Self {
+        Self(Arc::new(connectors.into_iter().map(|connector| (connector.spec().short_name, connector)).collect()))
+    }
+
+    /// The connector of a source.
+    pub fn get(&self, short_name: &str) -> Option<&Arc<dyn erased::DynConnector>> {
+        self.0.get(short_name)
+    }
+
+    /// All, ordered by short name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn erased::DynConnector>> {
+        self.0.values()
+    }
 }
 
 /// Every source of this build. A new connector is one file and one line here.

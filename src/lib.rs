@@ -24,6 +24,9 @@ pub mod secrets;
 // Floor 2: our own stores.
 pub mod store;
 
+// Floor 3: the domain.
+pub mod syncs;
+
 // The doors.
 pub mod gateway;
 pub mod proto;

@@ -171,8 +171,8 @@ impl Store {
         unreachable!()
     }
 
-    /// Takes the job that has been due longest, if any is due.
-    pub async fn take(&self, _worker: &str, _lease: Duration) -> Result<Option<Lease>, StoreError> {
+    /// Takes the job of one of these kinds that has been due longest, if any is due.
+    pub async fn take(&self, _worker: &str, _kinds: &[JobKind], _lease: Duration) -> Result<Option<Lease>, StoreError> {
         unreachable!()
     }
 
