@@ -1,0 +1,164 @@
+//! What a vault promises.
+
+use secrecy::ExposeSecret;
+
+use super::key_ring::KeyRingError;
+use super::page_token::TokenError;
+use super::*;
+
+const ONE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const TWO: &str = "1f1e1d1c1b1a191817161514131211100f0e0d0c0b0a09080706050403020100";
+
+fn vault(text: &str) -> Vault {
+    Vault::new(KeyRing::from_text(text).unwrap_or_else(|error| panic!("{error}")))
+}
+
+struct Row {
+    collection: CollectionId,
+    connection: ConnectionId,
+}
+
+impl Row {
+    fn new() -> Self {
+        Self { collection: CollectionId::mint(), connection: ConnectionId::mint() }
+    }
+
+    fn binding(&self) -> Binding<'_> {
+        Binding {
+            purpose: "credentials",
+            collection: &self.collection,
+            connection: &self.connection,
+            credentials_version: 3,
+        }
+    }
+}
+
+#[test]
+fn what_was_sealed_opens_and_does_not_show() {
+    let (vault, row) = (vault(ONE), Row::new());
+    let sealed = vault.seal(&row.binding(), b"hunter2-hunter2").unwrap();
+    assert!(vault.open(&row.binding(), &sealed).unwrap().as_slice() == b"hunter2-hunter2");
+    assert!(!sealed.ciphertext.windows(7).any(|window| window == b"hunter2"));
+    let again = vault.seal(&row.binding(), b"hunter2-hunter2").unwrap();
+    assert!(again.ciphertext != sealed.ciphertext && again.wrapped_key != sealed.wrapped_key);
+}
+
+#[test]
+fn a_sealed_secret_moved_to_another_row_does_not_open() {
+    let (vault, row, other) = (vault(ONE), Row::new(), Row::new());
+    let binding = row.binding();
+    let sealed = vault.seal(&binding, b"secret").unwrap();
+    let elsewhere = [
+        Binding { purpose: "token", ..binding },
+        Binding { collection: &other.collection, ..binding },
+        Binding { connection: &other.connection, ..binding },
+        Binding { credentials_version: 4, ..binding },
+    ];
+    for binding in elsewhere {
+        assert_eq!(vault.open(&binding, &sealed).err(), Some(VaultError::Tampered), "{binding:?}");
+        assert_eq!(vault.rewrap(&binding, &sealed).err(), Some(VaultError::Tampered), "{binding:?}");
+    }
+}
+
+#[test]
+fn every_changed_byte_is_noticed() {
+    let (vault, row) = (vault(ONE), Row::new());
+    let sealed = vault.seal(&row.binding(), b"secret").unwrap();
+    for index in 0..sealed.ciphertext.len() {
+        let mut changed = sealed.clone();
+        changed.ciphertext[index] ^= 1;
+        assert_eq!(vault.open(&row.binding(), &changed).err(), Some(VaultError::Tampered), "ciphertext {index}");
+    }
+    for index in 0..sealed.wrapped_key.len() {
+        let mut changed = sealed.clone();
+        changed.wrapped_key[index] ^= 1;
+        assert_eq!(vault.open(&row.binding(), &changed).err(), Some(VaultError::Tampered), "wrapped key {index}");
+    }
+    for length in 0..sealed.ciphertext.len() {
+        let cut = Sealed { ciphertext: sealed.ciphertext[..length].to_vec(), ..sealed.clone() };
+        assert_eq!(vault.open(&row.binding(), &cut).err(), Some(VaultError::Tampered), "cut to {length}");
+    }
+}
+
+#[test]
+fn parts_of_two_secrets_of_one_row_do_not_mix() {
+    let (vault, row) = (vault(ONE), Row::new());
+    let first = vault.seal(&row.binding(), b"first").unwrap();
+    let second = vault.seal(&row.binding(), b"second").unwrap();
+    let mixed = Sealed { wrapped_key: second.wrapped_key, ..first };
+    assert_eq!(vault.open(&row.binding(), &mixed).err(), Some(VaultError::Tampered));
+}
+
+#[test]
+fn a_rotation_opens_with_the_old_key_and_rewraps_to_the_new() {
+    let (old, both, new, row) = (vault(ONE), vault(&format!("{TWO}\n{ONE}\n")), vault(TWO), Row::new());
+    let sealed = old.seal(&row.binding(), b"secret").unwrap();
+    assert!(both.open(&row.binding(), &sealed).unwrap().as_slice() == b"secret");
+    assert_eq!(
+        new.open(&row.binding(), &sealed).err(),
+        Some(VaultError::KeyMissing {
+            wanted: old.primary_key_id().to_owned(),
+            at_hand: vec![new.primary_key_id().to_owned()],
+        })
+    );
+    let rewrapped = both.rewrap(&row.binding(), &sealed).unwrap();
+    assert_eq!((&rewrapped.key_id[..], &rewrapped.ciphertext), (new.primary_key_id(), &sealed.ciphertext));
+    assert!(new.open(&row.binding(), &rewrapped).unwrap().as_slice() == b"secret");
+    let renamed = Sealed { key_id: new.primary_key_id().to_owned(), ..sealed };
+    assert_eq!(both.open(&row.binding(), &renamed).err(), Some(VaultError::Tampered));
+}
+
+#[test]
+fn a_canary_names_the_key_that_is_wanted() {
+    let (old, new) = (vault(ONE), vault(TWO));
+    let canary = old.canary().unwrap();
+    assert_eq!(old.check_canary(&canary), Ok(()));
+    assert_eq!(vault(&format!("{TWO}\n{ONE}")).check_canary(&canary), Ok(()));
+    let refused = new.check_canary(&canary).unwrap_err().to_string();
+    assert!(refused.contains(old.primary_key_id()), "{refused}");
+    assert_eq!(old.check_canary("nonsense"), Err(VaultError::Tampered));
+    assert_eq!(old.check_canary(&format!("{}.AAAA", old.primary_key_id())), Err(VaultError::Tampered));
+}
+
+#[test]
+fn key_files_are_read_in_base64_and_hex_and_problems_name_the_line() {
+    let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F";
+    assert_eq!(vault(hex).primary_key_id(), vault(&format!("# comment\n\n  {ONE}\n")).primary_key_id());
+    assert_eq!(vault(ONE.trim_end_matches('=')).primary_key_id(), vault(ONE).primary_key_id());
+    for (text, expected) in [
+        ("", KeyRingError::Empty),
+        ("# only a comment\n", KeyRingError::Empty),
+        ("c2hvcnQ=", KeyRingError::NotAKey { line: 1 }),
+        (&format!("{ONE}\nnot a key"), KeyRingError::NotAKey { line: 2 }),
+        (&"zz".repeat(32), KeyRingError::NotAKey { line: 1 }),
+        (&"00".repeat(32), KeyRingError::Weak { line: 1 }),
+        (&format!("{ONE}\n{hex}"), KeyRingError::Repeated { line: 2 }),
+    ] {
+        assert_eq!(KeyRing::from_text(text).err(), Some(expected));
+    }
+}
+
+#[test]
+fn a_generated_key_file_gives_the_same_ring() {
+    let (ring, text) = KeyRing::generate();
+    let read = KeyRing::from_text(text.expose_secret()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(ring.ids(), read.ids());
+    assert_ne!(ring.ids(), KeyRing::generate().0.ids());
+}
+
+#[test]
+fn a_page_token_opens_for_the_same_call_until_it_expires() {
+    let tokens = vault(ONE).page_tokens();
+    let token = tokens.seal("syncs", 7, b"position", 1_000);
+    assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+    assert_eq!(tokens.open("syncs", 7, &token, 999).unwrap(), b"position");
+    assert_eq!(tokens.open("syncs", 7, &token, 1_000), Err(TokenError::Expired));
+    assert_eq!(tokens.open("syncs", 8, &token, 999), Err(TokenError::OtherCall));
+    assert_eq!(tokens.open("items", 7, &token, 999), Err(TokenError::OtherCall));
+    for odd in ["", "AAAA", "!", &token[1..], &"A".repeat(5_000)] {
+        assert_eq!(tokens.open("syncs", 7, odd, 999), Err(TokenError::Malformed));
+    }
+    assert_eq!(vault(TWO).page_tokens().open("syncs", 7, &token, 999), Err(TokenError::Malformed));
+    let rotated = vault(&format!("{TWO}\n{ONE}")).page_tokens();
+    assert_eq!(rotated.open("syncs", 7, &token, 999).unwrap(), b"position");
+}
