@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::connectors::Spec;
+use crate::connectors::{Registry, Spec};
 use crate::connectors::erased::DynConnector;
 use crate::error::Error;
 
@@ -30,9 +30,6 @@ pub struct Source {
 /// Why a list of connectors is no catalogue.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// Two connectors have one name.
-    #[error("two connectors are called `{0}`")]
-    Duplicate(&'static str),
     /// A field has a name that requests use.
     #[error("connector `{source_name}` has a field `{field}`, which requests use")]
     Reserved {
@@ -50,16 +47,13 @@ pub struct Catalog {
 
 impl Catalog {
     /// The catalogue of these connectors.
-    pub fn new(connectors: Vec<Arc<dyn DynConnector>>) -> Result<Self, CatalogError> {
+    pub fn new(registry: &Registry) -> Result<Self, CatalogError> {
         let mut sources = BTreeMap::new();
-        for connector in connectors {
+        for connector in registry.iter() {
             let spec = connector.spec();
-            let short_name = spec.short_name;
             check(&spec)?;
-            let source = Source { id: id(short_name), etag: etag(&spec), spec, connector };
-            if sources.insert(short_name, source).is_some() {
-                return Err(CatalogError::Duplicate(short_name));
-            }
+            let (id, etag) = (id(spec.short_name), etag(&spec));
+            sources.insert(spec.short_name, Source { id, spec, etag, connector: connector.clone() });
         }
         Ok(Self { sources })
     }

@@ -14,7 +14,6 @@ use serde_json::{Map, Value};
 
 use crate::access::Caller;
 use crate::catalog::{Catalog, Source};
-use crate::connectors::Resources;
 use crate::error::{Error, Reason};
 use crate::etag;
 use crate::ids::{CollectionId, ConnectionId, SyncId};
@@ -22,18 +21,18 @@ use crate::paging::Pages;
 use crate::secrets::{Binding, Vault};
 use crate::store::Store;
 use crate::store::collections::UpdateError;
+use crate::store::idempotency::Completion;
 use crate::store::connections::{Connection, Sealed};
 use crate::store::syncs::{JobKind, Sync, Trigger};
-use crate::syncs::{Plan, Syncs};
+use crate::syncs::plan::Plan;
+use crate::syncs::sessions::CREDENTIALS;
+use crate::syncs::{Syncs, busy};
 
 pub use change::Changes;
 pub use create::{Admitted, Draft};
 pub use list::Listing;
 pub use status::{Facts, Status};
 pub use trial::{Discovered, Tested};
-
-/// What credentials are sealed for.
-pub const PURPOSE: &str = "credentials";
 
 /// A connection as callers see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,8 +52,7 @@ pub struct Connections {
     store: Store,
     catalog: Arc<Catalog>,
     vault: Arc<Vault>,
-    syncs: Arc<Syncs>,
-    resources: Resources,
+    syncs: Syncs,
     pages: Pages,
 }
 
@@ -64,11 +62,10 @@ impl Connections {
         store: Store,
         catalog: Arc<Catalog>,
         vault: Arc<Vault>,
-        syncs: Arc<Syncs>,
-        resources: Resources,
+        syncs: Syncs,
         pages: Pages,
     ) -> Self {
-        Self { store, catalog, vault, syncs, resources, pages }
+        Self { store, catalog, vault, syncs, pages }
     }
 
     /// One connection.
@@ -77,16 +74,23 @@ impl Connections {
         self.view(connection).await
     }
 
-    /// Starts a sync. Split in two so that an idempotency key is looked at in
-    /// between: [`Connections::find`] first.
-    pub async fn run(&self, connection: &Connection, full: bool) -> Result<SyncId, Error> {
-        self.syncs.run(&connection.id, Trigger::Manual, full, false).await
+    /// Starts a sync with this id. The caller has [found](Connections::find) the
+    /// connection before it looked at an idempotency key; what that completes is
+    /// stored together with the sync.
+    pub async fn run(
+        &self,
+        connection: &Connection,
+        full: bool,
+        id: SyncId,
+        completes: Option<Completion>,
+    ) -> Result<SyncId, Error> {
+        self.syncs.run(&connection.id, Trigger::Manual, full, false, id, completes).await
     }
 
     /// Removes the indexed documents; the connection stays.
     pub async fn clear(&self, caller: &Caller, id: &str) -> Result<(), Error> {
         let connection = self.find(caller, id).await?;
-        self.syncs.clear(&connection).await
+        self.syncs.clear(&connection.id).await
     }
 
     /// Removes a connection and, if asked, its documents.
@@ -98,21 +102,32 @@ impl Connections {
         given_etag: Option<&str>,
     ) -> Result<(), Error> {
         let connection = self.find(caller, id).await?;
-        etag::expected(given_etag, connection.version)?;
-        self.syncs.purge(&connection, delete_data).await
+        let expected = etag::expected(given_etag, connection.version)?;
+        self.remove(&connection, expected, delete_data).await
+    }
+
+    /// Removes a connection; with its documents, within 30 s or in the background.
+    pub async fn remove(&self, connection: &Connection, expected: Option<i64>, purge: bool) -> Result<(), Error> {
+        let purge = purge.then(SyncId::mint);
+        let begun = self.store.begin_delete(&connection.id, expected, purge.as_ref()).await;
+        begun.map_err(|error| update_error(&connection.id, error))?;
+        match purge {
+            Some(job) => self.syncs.wait_for_end(&job).await,
+            None => Ok(self.store.finish_delete(&connection.id).await?),
+        }
     }
 
     /// What a sync would do.
     pub async fn plan(&self, caller: &Caller, id: &str) -> Result<Plan, Error> {
         let connection = self.find(caller, id).await?;
-        self.syncs.plan(&connection.id).await
+        self.syncs.plan(&connection).await
     }
 
     /// Starts the sync that carries out the deletions held back.
     pub async fn release_deletions(&self, caller: &Caller, id: &str) -> Result<SyncId, Error> {
         let connection = self.find(caller, id).await?;
         held(&connection)?;
-        self.syncs.run(&connection.id, Trigger::Manual, false, true).await
+        self.syncs.run(&connection.id, Trigger::Manual, false, true, SyncId::mint(), None).await
     }
 
     /// Takes the hold off and keeps the documents.
@@ -166,10 +181,8 @@ impl Connections {
         credentials: &Map<String, Value>,
     ) -> Result<Sealed, Error> {
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(credentials).map_err(Error::internal)?);
-        let binding = Binding { purpose: PURPOSE, collection, connection, credentials_version };
-        let sealed = self.vault.seal(&binding, &plain).map_err(Error::internal)?;
-        let crate::secrets::Sealed { key_id, wrapped_key, ciphertext } = sealed;
-        Ok(Sealed { key_id, wrapped_key, ciphertext })
+        let binding = Binding { purpose: CREDENTIALS, collection, connection, credentials_version };
+        Ok(self.vault.seal(&binding, &plain).map_err(Error::internal)?.into())
     }
 }
 
@@ -184,24 +197,14 @@ fn held(connection: &Connection) -> Result<(), Error> {
     }
 }
 
-/// Why a change was refused because something is going on.
-pub fn busy(job: &SyncId, operation: JobKind) -> Error {
-    let refused = |message: &str| Error::new(Reason::SyncInProgress, message);
-    match operation {
-        JobKind::Sync => refused("a sync of this connection is running").with("syncId", job.as_str()),
-        JobKind::Clear => refused("the data of this connection is being cleared").with("operation", "clear"),
-        JobKind::Purge => refused("this connection is being deleted").with("operation", "purge"),
-    }
-}
-
 fn update_error(id: &ConnectionId, error: UpdateError) -> Error {
     match error {
         UpdateError::NotFound => Error::not_found("source_connection", id.as_str()),
         UpdateError::VersionMismatch => etag::mismatch(),
         UpdateError::NameTaken => name_taken(),
-        UpdateError::Busy { job, operation } => busy(&job, operation),
+        UpdateError::Busy { job, operation } => busy(id, &job, operation),
         UpdateError::Deleting => {
-            Error::new(Reason::SyncInProgress, "this connection is being deleted").with("operation", "purge")
+            Error::new(Reason::SyncInProgress, "this connection is being deleted").with("operation", "delete")
         }
         UpdateError::Store(error) => error.into(),
     }

@@ -24,8 +24,20 @@ pub mod secrets;
 // Floor 2: our own stores.
 pub mod store;
 
-// Floor 3: the domain.
+// Floor 3: the domain. `etag` and `paging` serve the others.
+pub mod catalog;
+pub mod collections;
+pub mod connections;
+pub mod etag;
+pub mod history;
+pub mod keys;
+pub mod paging;
+pub mod search;
 pub mod syncs;
+
+// Floor 4: the services.
+pub mod api;
+pub mod auth;
 
 // The doors.
 pub mod gateway;

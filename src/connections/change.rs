@@ -10,7 +10,6 @@ use crate::catalog::Source;
 use crate::error::Error;
 use crate::etag;
 use crate::store::connections::{Connection, ConnectionPatch, NewCredentials, Schedule};
-use crate::syncs::Syncs;
 
 /// What a caller changes; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -92,9 +91,8 @@ impl Connections {
             None => None,
             Some(None) => Some(None),
             Some(Some(given)) => {
-                let checked = schedule::check(schedule_field, given, &self.source(connection)?.spec)?;
-                let next = Syncs::next_run(&checked, self.store.now().await?)?;
-                Some(Some((checked, next)))
+                let now = self.store.now().await?;
+                Some(Some(schedule::check(schedule_field, given, &self.source(connection)?.spec, now)?))
             }
         };
         let name = name.map(|name| required_name("source_connection.name", &name)).transpose()?;

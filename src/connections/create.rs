@@ -1,20 +1,16 @@
 //! Making a connection: everything is checked and nothing contacted, unless the
 //! caller only wants to know whether it would work.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
 use super::{Connections, Tested, View, name_taken, schedule, trial};
 use crate::access::Caller;
 use crate::catalog::Source;
 use crate::connectors::AuthMethod;
-use crate::connectors::erased::DynConnector;
 use crate::error::{Error, Reason, Violation};
 use crate::ids::{CollectionId, ConnectionId};
 use crate::store::collections::CreateError;
 use crate::store::connections::{AuthState, NewConnection, Outcome, Schedule};
-use crate::syncs::Syncs;
 
 /// A connection as a caller wants it. Has no `Debug`: it carries credentials.
 pub struct Draft {
@@ -39,13 +35,12 @@ pub struct Draft {
 /// A draft that was checked and that its caller may carry out.
 pub struct Admitted {
     collection: CollectionId,
-    connector: Arc<dyn DynConnector>,
     source: &'static str,
     name: String,
     description: Option<String>,
     credentials: Map<String, Value>,
     config: Map<String, Value>,
-    schedule: Option<Schedule>,
+    schedule: Option<(Schedule, Option<i64>)>,
     auth_method: AuthMethod,
 }
 
@@ -61,10 +56,12 @@ impl Connections {
         let source = self.catalog.get(&draft.source)?;
         let credentials = checked_credentials(source, &draft.credentials)?;
         let config = checked_config(source, &draft.config)?;
-        let schedule = draft.schedule.map(|given| schedule::check("schedule", given, &source.spec)).transpose()?;
+        let schedule = match draft.schedule {
+            Some(given) => Some(schedule::check("schedule", given, &source.spec, self.store.now().await?)?),
+            None => None,
+        };
         Ok(Admitted {
             collection,
-            connector: source.connector.clone(),
             source: source.spec.short_name,
             name,
             description: draft.description,
@@ -79,10 +76,7 @@ impl Connections {
     pub async fn create(&self, admitted: Admitted) -> Result<View, Error> {
         let id = ConnectionId::mint();
         let sealed = self.seal(&admitted.collection, &id, 1, &admitted.credentials)?;
-        let next_run_at = match &admitted.schedule {
-            Some(schedule) => Syncs::next_run(schedule, self.store.now().await?)?,
-            None => None,
-        };
+        let (schedule, next_run_at) = admitted.schedule.map_or((None, None), |(schedule, next)| (Some(schedule), next));
         let new = NewConnection {
             id,
             collection: admitted.collection,
@@ -92,7 +86,7 @@ impl Connections {
             auth_method: method_name(admitted.auth_method).to_owned(),
             config: admitted.config,
             credential_fields: admitted.credentials.keys().cloned().collect(),
-            schedule: admitted.schedule,
+            schedule,
             next_run_at,
             paused: false,
             sealed,
@@ -109,8 +103,8 @@ impl Connections {
 
     /// Tests the draft and stores nothing.
     pub async fn try_out(&self, admitted: Admitted) -> Result<Tested, Error> {
-        let opened = admitted.connector.open(admitted.credentials, admitted.config, self.resources.clone());
-        let session = opened.map_err(|error| trial::refusal(error, admitted.source))?;
+        let sessions = self.syncs.sessions();
+        let session = sessions.open_with(admitted.source, admitted.credentials, admitted.config)?;
         trial::examine(session.as_ref()).await.into_result(admitted.source)
     }
 }

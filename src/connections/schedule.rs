@@ -1,37 +1,41 @@
 //! Schedules as callers give them: checked here, carried out by the syncs.
 
-use std::str::FromStr;
-
-use croner::parser::{CronParser, Seconds, Year};
-
 use crate::connectors::Spec;
-use crate::error::Error;
+use crate::error::{Error, Reason, Violation};
 use crate::store::connections::Schedule;
+use crate::syncs::schedule::parse;
 
-/// Refuses a schedule that could never be carried out. `field` is where the
-/// caller gave it.
-pub fn check(field: &str, mut schedule: Schedule, source: &Spec) -> Result<Schedule, Error> {
-    let invalid = |part: &str, description: &str| Error::invalid(format!("{field}.{part}"), "INVALID_VALUE", description);
+/// Refuses a schedule that could never be carried out, and says when it first
+/// is. `field` is where the caller gave it.
+pub fn check(
+    field: &str,
+    mut schedule: Schedule,
+    source: &Spec,
+    now_ms: i64,
+) -> Result<(Schedule, Option<i64>), Error> {
     if schedule.time_zone.is_empty() {
         "UTC".clone_into(&mut schedule.time_zone);
     }
-    if chrono_tz::Tz::from_str(&schedule.time_zone).is_err() {
-        return Err(invalid("time_zone", "must be an IANA time zone such as Europe/Berlin"));
-    }
-    match &schedule.cron {
-        None if !source.supports_continuous => {
-            Err(invalid("continuous", "is not supported by this source; give a cron expression"))
-        }
-        None => Ok(schedule),
-        Some(cron) if is_cron(cron) => Ok(schedule),
-        Some(_) => Err(invalid("cron", "must be a cron expression of five fields such as `0 3 * * *`")),
-    }
+    let Some(cron) = &schedule.cron else {
+        return followed(field, schedule, source);
+    };
+    let parsed = parse(cron, &schedule.time_zone).map_err(|violations| {
+        let placed = |violation: Violation| Violation {
+            field: format!("{field}.{}", violation.field.trim_start_matches("schedule.")),
+            ..violation
+        };
+        Error::violations(Reason::InvalidArgument, violations.into_iter().map(placed).collect())
+    })?;
+    let next = parsed.next_after(now_ms);
+    Ok((schedule, next))
 }
 
-/// Five fields: no seconds, no year, no `@daily`.
-fn is_cron(text: &str) -> bool {
-    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    text.split_whitespace().count() == 5 && parser.parse(text).is_ok()
+fn followed(field: &str, schedule: Schedule, source: &Spec) -> Result<(Schedule, Option<i64>), Error> {
+    if source.supports_continuous {
+        return Ok((schedule, None));
+    }
+    let field = format!("{field}.continuous");
+    Err(Error::invalid(field, "INVALID_VALUE", "is not supported by this source; give a cron expression"))
 }
 
 #[cfg(test)]
@@ -57,28 +61,24 @@ mod tests {
     }
 
     #[test]
-    fn five_fields_and_a_known_zone_pass() {
-        for (cron, zone) in [("0 3 * * *", ""), ("*/5 * * * MON-FRI", "Europe/Berlin"), ("0 0 1 1 *", "UTC")] {
-            assert!(check("schedule", schedule(Some(cron), zone), &spec(false)).is_ok(), "{cron} {zone}");
-        }
-        let filled = check("schedule", schedule(Some("0 3 * * *"), ""), &spec(false)).expect("is good");
+    fn a_good_schedule_is_filled_in_and_says_when_it_starts() {
+        let (filled, next) = check("schedule", schedule(Some("0 3 * * *"), ""), &spec(false), 0).expect("is good");
         assert_eq!(filled.time_zone, "UTC");
+        assert_eq!(next, Some(3 * 60 * 60 * 1000));
     }
 
     #[test]
-    fn anything_else_names_the_wrong_part() {
-        for cron in ["@daily", "0 0 3 * * *", "* * * *", "61 * * * *", "a b c d e"] {
-            let refused = check("schedule", schedule(Some(cron), ""), &spec(true)).expect_err(cron);
-            assert_eq!(refused.field_violations()[0].field, "schedule.cron");
-        }
-        let refused = check("schedule", schedule(Some("0 3 * * *"), "Mars/Base"), &spec(true)).expect_err("zone");
+    fn a_bad_one_names_the_wrong_part_where_it_was_given() {
+        let refused = check("source_connection.schedule", schedule(Some("x"), ""), &spec(true), 0).expect_err("cron");
+        assert_eq!(refused.field_violations()[0].field, "source_connection.schedule.cron");
+        let refused = check("schedule", schedule(Some("0 3 * * *"), "Mars/Base"), &spec(true), 0).expect_err("zone");
         assert_eq!(refused.field_violations()[0].field, "schedule.time_zone");
     }
 
     #[test]
     fn only_some_sources_can_be_followed() {
-        assert!(check("schedule", schedule(None, ""), &spec(true)).is_ok());
-        let refused = check("schedule", schedule(None, ""), &spec(false)).expect_err("cannot");
+        assert!(check("schedule", schedule(None, ""), &spec(true), 0).is_ok());
+        let refused = check("schedule", schedule(None, ""), &spec(false), 0).expect_err("cannot");
         assert_eq!(refused.field_violations()[0].field, "schedule.continuous");
     }
 }
