@@ -599,9 +599,10 @@ async fn decode(
 
 /// Waits until the pass is to stop; for ever, if nobody can say so any more.
 async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    match stop.wait_for(Option::is_some).await {
-        Ok(reason) => (*reason).unwrap_or(Stop::Shutdown),
-        Err(_) => std::future::pending().await,
+    let told = stop.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+    match told {
+        Some(reason) => reason,
+        None => std::future::pending().await,
     }
 }
 

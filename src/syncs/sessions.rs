@@ -11,9 +11,9 @@ use crate::connectors::erased::{DynConnector, Session};
 use crate::connectors::{ConnectorError, Registry, Resources};
 use crate::error::{Error, Reason};
 use crate::report::Report;
-use crate::secrets::{Binding, Vault};
-use crate::store::Store;
+use crate::secrets::{Binding, Sealed, Vault};
 use crate::store::connections::Connection;
+use crate::store::{self, Store};
 
 /// Purpose that sealed credentials are bound to.
 pub const CREDENTIALS: &str = "credentials";
@@ -46,7 +46,9 @@ impl Sessions {
             connection: &connection.id,
             credentials_version: stored.credentials_version,
         };
-        let plain = self.vault.open(&binding, &stored.sealed.into()).map_err(Error::internal)?;
+        let store::connections::Sealed { key_id, wrapped_key, ciphertext } = stored.sealed;
+        let sealed = Sealed { key_id, wrapped_key, ciphertext };
+        let plain = self.vault.open(&binding, &sealed).map_err(Error::internal)?;
         let credentials: Map<String, Value> = serde_json::from_slice(&plain).map_err(Error::internal)?;
         self.open_with(&connection.source, credentials, connection.config.clone())
     }

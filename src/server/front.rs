@@ -1,0 +1,168 @@
+//! One port, all doors: each request goes to gRPC, to gRPC-Web, to a page or a
+//! probe of the server itself, or to the REST gateway.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use tonic::service::Routes;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::gateway::Gateway;
+use crate::store::Store;
+use crate::telemetry;
+
+/// The pages of the server itself, made once at start.
+pub struct Pages {
+    /// OpenAPI document.
+    pub openapi: String,
+    /// Readable API page.
+    pub docs: String,
+}
+
+/// Sends each request to its door.
+#[derive(Clone)]
+pub struct Front {
+    grpc: Routes,
+    gateway: Gateway,
+    pages: Arc<Pages>,
+    store: Store,
+    stopping: tokio_util::sync::CancellationToken,
+}
+
+impl Front {
+    /// All doors.
+    pub fn new(
+        grpc: Routes,
+        gateway: Gateway,
+        pages: Pages,
+        store: Store,
+        stopping: tokio_util::sync::CancellationToken,
+    ) -> Self {
+        Self { grpc, gateway, pages: Arc::new(pages), store, stopping }
+    }
+
+    /// Answers one request.
+    pub async fn handle<B>(self, request: Request<B>) -> Result<Response<Body>, Infallible>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let request = request.map(Body::new);
+        Ok(match door(&request) {
+            Door::Grpc => call(self.grpc, request.map(tonic::body::Body::new)).await,
+            Door::GrpcWeb => call(GrpcWebLayer::new().layer(self.grpc), request.map(tonic::body::Body::new)).await,
+            Door::GrpcNeedsHttp2 => text(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2\n"),
+            Door::Page(page) => self.page(page, request.method()).await,
+            Door::Rest => self.gateway.handle(request).await,
+        })
+    }
+
+    async fn page(&self, page: Page, method: &Method) -> Response<Body> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let mut response = match page {
+            Page::Health => text(StatusCode::OK, "ok\n"),
+            Page::Ready => self.readiness().await,
+            Page::Metrics => {
+                typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", telemetry::render_metrics())
+            }
+            Page::OpenApi => typed(StatusCode::OK, "application/json", self.pages.openapi.clone()),
+            Page::Docs => {
+                let mut response = typed(StatusCode::OK, "text/html; charset=utf-8", self.pages.docs.clone());
+                let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
+                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+                response
+            }
+            Page::Home => {
+                let mut response = text(StatusCode::FOUND, "see /docs\n");
+                response.headers_mut().insert(http::header::LOCATION, HeaderValue::from_static("/docs"));
+                response
+            }
+        };
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if *method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+
+    async fn readiness(&self) -> Response<Body> {
+        if self.stopping.is_cancelled() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        match self.store.ping().await {
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the metadata store does not answer\n"),
+        }
+    }
+}
+
+enum Door {
+    Grpc,
+    GrpcWeb,
+    GrpcNeedsHttp2,
+    Page(Page),
+    Rest,
+}
+
+#[derive(Clone, Copy)]
+enum Page {
+    Home,
+    Health,
+    Ready,
+    Metrics,
+    OpenApi,
+    Docs,
+}
+
+fn door<B>(request: &Request<B>) -> Door {
+    let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if content_type.starts_with(b"application/grpc-web") {
+        return Door::GrpcWeb;
+    }
+    if content_type.starts_with(b"application/grpc") {
+        return if request.version() == Version::HTTP_2 { Door::Grpc } else { Door::GrpcNeedsHttp2 };
+    }
+    match request.uri().path() {
+        "/" => Door::Page(Page::Home),
+        "/healthz" => Door::Page(Page::Health),
+        "/readyz" => Door::Page(Page::Ready),
+        "/metrics" => Door::Page(Page::Metrics),
+        "/openapi.json" => Door::Page(Page::OpenApi),
+        "/docs" | "/docs/" => Door::Page(Page::Docs),
+        _ => Door::Rest,
+    }
+}
+
+async fn call<S, B>(service: S, request: Request<tonic::body::Body>) -> Response<Body>
+where
+    S: Service<Request<tonic::body::Body>, Response = Response<B>>,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match service.oneshot(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Body> {
+    typed(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
