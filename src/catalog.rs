@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::connectors::{Registry, Spec};
 use crate::connectors::erased::DynConnector;
+use crate::connectors::{Registry, Spec};
 use crate::error::Error;
 
 /// Fields of the requests that carry `credentials` or `config`. A source that

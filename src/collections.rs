@@ -12,9 +12,7 @@ use crate::index::Index;
 use crate::keys::Keys;
 use crate::paging::{Page, Pages, Wanted};
 use crate::search::index_error;
-use crate::store::collections::{
-    Collection, CollectionPatch, CreateError, DeleteError, NewCollection, UpdateError,
-};
+use crate::store::collections::{Collection, CollectionPatch, CreateError, DeleteError, NewCollection, UpdateError};
 use crate::store::connections::{Connection, Order};
 use crate::store::{Store, Visible};
 use crate::syncs::{Syncs, busy};
@@ -90,9 +88,9 @@ impl Collections {
         let after = after.map(|(at, id)| Ok::<_, Error>((at, id.parse().map_err(Error::internal)?))).transpose()?;
         let size = wanted.size(50, 1000);
         let fetched = self.store.collections(&Visible::from(caller), after, size as u64 + 1).await?;
-        let Page { items, next } = self.pages.cut(LIST, &[], fetched, size, |collection| {
-            (collection.created_at, collection.id.to_string())
-        })?;
+        let Page { items, next } = self
+            .pages
+            .cut(LIST, &[], fetched, size, |collection| (collection.created_at, collection.id.to_string()))?;
         Ok(Page { items: self.views(items).await?, next })
     }
 
@@ -116,13 +114,7 @@ impl Collections {
     }
 
     /// Removes a collection with its data; with `force`, its connections too.
-    pub async fn delete(
-        &self,
-        caller: &Caller,
-        id: &str,
-        force: bool,
-        given_etag: Option<&str>,
-    ) -> Result<(), Error> {
+    pub async fn delete(&self, caller: &Caller, id: &str, force: bool, given_etag: Option<&str>) -> Result<(), Error> {
         let collection = self.find(caller, id).await?;
         let expected = etag::expected(given_etag, collection.version)?;
         let connections = self.connections_of(&collection.id).await?;
@@ -144,9 +136,8 @@ impl Collections {
     /// connection brought.
     pub async fn clear(&self, caller: &Caller, id: &str, connection: &str) -> Result<(), Error> {
         let only = (!connection.is_empty()).then(|| connection.parse::<ConnectionId>()).transpose();
-        let only = only.map_err(|error: InvalidId| {
-            Error::invalid("source_connection_id", "INVALID_VALUE", error.to_string())
-        })?;
+        let only = only
+            .map_err(|error: InvalidId| Error::invalid("source_connection_id", "INVALID_VALUE", error.to_string()))?;
         let collection = self.find(caller, id).await?;
         match only {
             Some(connection) => self.clear_connection(&collection.id, &connection).await,
@@ -196,8 +187,7 @@ impl Collections {
         let mut found: Vec<Connection> = Vec::new();
         loop {
             let after = found.last().map(|last| (Order::CreatedAsc.sort_value(last), last.id.clone()));
-            let fetched =
-                self.store.connections(&Visible::All, Some(id), Order::CreatedAsc, after, BATCH).await?;
+            let fetched = self.store.connections(&Visible::All, Some(id), Order::CreatedAsc, after, BATCH).await?;
             let exhausted = (fetched.len() as u64) < BATCH;
             found.extend(fetched);
             if exhausted {

@@ -21,8 +21,8 @@ use crate::paging::Pages;
 use crate::secrets::{Binding, Vault};
 use crate::store::Store;
 use crate::store::collections::UpdateError;
-use crate::store::idempotency::Completion;
 use crate::store::connections::{Connection, Sealed};
+use crate::store::idempotency::Completion;
 use crate::store::syncs::{JobKind, Sync, Trigger};
 use crate::syncs::plan::Plan;
 use crate::syncs::sessions::CREDENTIALS;
@@ -58,13 +58,7 @@ pub struct Connections {
 
 impl Connections {
     /// Connections in the store.
-    pub fn new(
-        store: Store,
-        catalog: Arc<Catalog>,
-        vault: Arc<Vault>,
-        syncs: Syncs,
-        pages: Pages,
-    ) -> Self {
+    pub fn new(store: Store, catalog: Arc<Catalog>, vault: Arc<Vault>, syncs: Syncs, pages: Pages) -> Self {
         Self { store, catalog, vault, syncs, pages }
     }
 
@@ -182,7 +176,9 @@ impl Connections {
     ) -> Result<Sealed, Error> {
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(credentials).map_err(Error::internal)?);
         let binding = Binding { purpose: CREDENTIALS, collection, connection, credentials_version };
-        Ok(self.vault.seal(&binding, &plain).map_err(Error::internal)?.into())
+        let sealed = self.vault.seal(&binding, &plain).map_err(Error::internal)?;
+        let crate::secrets::Sealed { key_id, wrapped_key, ciphertext } = sealed;
+        Ok(Sealed { key_id, wrapped_key, ciphertext })
     }
 }
 

@@ -5,7 +5,7 @@ use crate::access::Caller;
 use crate::error::Error;
 use crate::ids::{ConnectionId, InvalidId, SyncId};
 use crate::paging::{Page, Pages, Wanted};
-use crate::store::syncs::{KeptSyncError, State, Sync};
+use crate::store::syncs::{JobKind, KeptSyncError, State, Sync};
 use crate::store::{Store, Visible};
 
 const SYNCS: &str = "syncs";
@@ -38,7 +38,8 @@ impl History {
     pub async fn get(&self, caller: &Caller, id: &str) -> Result<Sync, Error> {
         let unknown = || Error::not_found("sync", id);
         let parsed: SyncId = id.parse().map_err(|_| unknown())?;
-        let sync = self.store.sync(&parsed).await?.ok_or_else(unknown)?;
+        // Clears and purges are jobs too, but nothing that a caller knows of.
+        let sync = self.store.sync(&parsed).await?.filter(|job| job.kind == JobKind::Sync).ok_or_else(unknown)?;
         caller.may(&sync.collection)?;
         Ok(sync)
     }
@@ -52,8 +53,7 @@ impl History {
         let connection = self.listed_connection(caller, listing.connection).await?;
         let size = listing.page.size(50, 1000);
         let visible = Visible::from(caller);
-        let syncs =
-            self.store.syncs(&visible, connection.as_ref(), listing.states, after, size as u64 + 1).await?;
+        let syncs = self.store.syncs(&visible, connection.as_ref(), listing.states, after, size as u64 + 1).await?;
         self.pages.cut(SYNCS, &arguments, syncs, size, |sync| (sync.created_at, sync.id.to_string()))
     }
 

@@ -327,11 +327,8 @@ mod tests {
     #[test]
     fn an_owner_sees_no_key_above_or_beside_its_own() {
         let (mine, other) = (CollectionId::mint(), CollectionId::mint());
-        let owner = Caller {
-            key: KeyId::mint(),
-            role: Role::Owner,
-            collections: Collections::Only([mine.clone()].into()),
-        };
+        let owner =
+            Caller { key: KeyId::mint(), role: Role::Owner, collections: Collections::Only([mine.clone()].into()) };
         assert!(sees(&owner, &key("owner", false, &[&mine])));
         assert!(!sees(&owner, &key("viewer", false, &[&mine, &other])));
         assert!(!sees(&owner, &key("viewer", true, &[])));

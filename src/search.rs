@@ -65,8 +65,7 @@ impl Search {
         let offset: usize = self.pages.open(SEARCH, &arguments, request.page.token)?.unwrap_or_default();
         let collection = self.collection(caller, request.collection).await?;
         let limit = request.page.size(10, 100).min(DEEPEST.saturating_sub(offset));
-        let query =
-            Query { text: request.query.to_owned(), filter, offset, limit, min_score: request.min_score };
+        let query = Query { text: request.query.to_owned(), filter, offset, limit, min_score: request.min_score };
         let found = self.index.search(&collection, &query).await.map_err(index_error)?;
         let reached = offset + found.hits.len();
         let next = match found.more && reached < DEEPEST && !found.hits.is_empty() {
@@ -88,9 +87,8 @@ impl Search {
         let arguments = [collection, connection, kind];
         let after: Option<String> = self.pages.open(ITEMS, &arguments, wanted.token)?;
         let only = (!connection.is_empty()).then(|| connection.parse::<ConnectionId>()).transpose();
-        let only = only.map_err(|error: InvalidId| {
-            Error::invalid("source_connection_id", "INVALID_VALUE", error.to_string())
-        })?;
+        let only = only
+            .map_err(|error: InvalidId| Error::invalid("source_connection_id", "INVALID_VALUE", error.to_string()))?;
         let collection = self.collection(caller, collection).await?;
         let size = wanted.size(50, 1000);
         let kind = Some(kind.to_owned()).filter(|kind| !kind.is_empty());

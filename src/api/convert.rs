@@ -1,5 +1,8 @@
 //! Between our types and the proto's.
 
+pub mod connections;
+pub mod syncs;
+
 use std::collections::BTreeMap;
 
 use prost_types::value::Kind;
@@ -93,9 +96,7 @@ fn number(value: f64) -> Option<Number> {
 
 /// A `Struct` of a JSON object.
 pub fn structure(object: &Map<String, Value>) -> Struct {
-    Struct {
-        fields: object.iter().map(|(key, value)| (key.clone(), proto_value(value))).collect::<BTreeMap<_, _>>(),
-    }
+    Struct { fields: object.iter().map(|(key, value)| (key.clone(), proto_value(value))).collect::<BTreeMap<_, _>>() }
 }
 
 /// A `Value` of JSON. An integer that a double cannot hold becomes a string.
@@ -104,7 +105,9 @@ pub fn proto_value(value: &Value) -> ProtoValue {
         Value::Null => Kind::NullValue(0),
         Value::Bool(value) => Kind::BoolValue(*value),
         Value::String(value) => Kind::StringValue(value.clone()),
-        Value::Number(number) => double(number).map_or_else(|| Kind::StringValue(number.to_string()), Kind::NumberValue),
+        Value::Number(number) => {
+            double(number).map_or_else(|| Kind::StringValue(number.to_string()), Kind::NumberValue)
+        }
         Value::Array(values) => Kind::ListValue(ListValue { values: values.iter().map(proto_value).collect() }),
         Value::Object(object) => Kind::StructValue(structure(object)),
     };

@@ -4,7 +4,7 @@
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
-use prost::Message;
+use prost::{Message, Name};
 use prost_types::Any;
 use tonic::{Code, Status};
 use tracing::{debug, error};
@@ -34,11 +34,7 @@ impl From<Error> for Status {
 
 /// The same as a message, for errors that are part of an answer.
 pub fn embedded(error: &Error) -> rpc::Status {
-    rpc::Status {
-        code: error.reason().code() as i32,
-        message: error.message().to_owned(),
-        details: details(error),
-    }
+    rpc::Status { code: error.reason().code() as i32, message: error.message().to_owned(), details: details(error) }
 }
 
 fn log(error: &Error) {
@@ -97,27 +93,8 @@ fn precondition(error: &Error) -> rpc::PreconditionFailure {
 }
 
 /// Packs a message; its type URL is the one that every client library expects.
-fn any<M: Message + NamedMessage>(message: &M) -> Any {
-    Any { type_url: format!("type.googleapis.com/{}", M::NAME), value: message.encode_to_vec() }
-}
-
-/// Full name of a message that goes into details.
-trait NamedMessage {
-    const NAME: &'static str;
-}
-
-macro_rules! named {
-    ($($message:ty = $name:literal;)*) => {
-        $(impl NamedMessage for $message { const NAME: &'static str = $name; })*
-    };
-}
-
-named! {
-    rpc::ErrorInfo = "google.rpc.ErrorInfo";
-    rpc::BadRequest = "google.rpc.BadRequest";
-    rpc::PreconditionFailure = "google.rpc.PreconditionFailure";
-    rpc::RetryInfo = "google.rpc.RetryInfo";
-    crate::proto::v1::TestReport = "tributary.v1.TestReport";
+fn any<M: Message + Name>(message: &M) -> Any {
+    Any { type_url: format!("type.googleapis.com/{}", M::full_name()), value: message.encode_to_vec() }
 }
 
 #[cfg(test)]

@@ -69,8 +69,13 @@ impl Call {
             let _ = span.set_parent(parent);
         }
         let streams = method.is_some_and(|method| method.streams);
-        let call =
-            Self { method: name.to_owned(), streams, started: Instant::now(), code: Code::Cancelled, span: span.clone() };
+        let call = Self {
+            method: name.to_owned(),
+            streams,
+            started: Instant::now(),
+            code: Code::Cancelled,
+            span: span.clone(),
+        };
         (call, span)
     }
 

@@ -46,8 +46,7 @@ impl Connections {
         let mut found = Vec::new();
         loop {
             let from = after.take().map(position).transpose()?;
-            let fetched =
-                self.store.connections(&visible, collection.as_ref(), order, from, size as u64 + 1).await?;
+            let fetched = self.store.connections(&visible, collection.as_ref(), order, from, size as u64 + 1).await?;
             let exhausted = fetched.len() <= size;
             after = fetched.last().map(|last| (order.sort_value(last), last.id.to_string()));
             for view in self.views(fetched).await? {
@@ -68,9 +67,9 @@ impl Connections {
         if text.is_empty() {
             return Ok(None);
         }
-        let id: CollectionId = text
-            .parse()
-            .map_err(|error: crate::ids::InvalidId| Error::invalid("collection_id", "INVALID_VALUE", error.to_string()))?;
+        let id: CollectionId = text.parse().map_err(|error: crate::ids::InvalidId| {
+            Error::invalid("collection_id", "INVALID_VALUE", error.to_string())
+        })?;
         if self.store.collection(&id).await?.is_none() {
             return Err(Error::not_found("collection", text));
         }

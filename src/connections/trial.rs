@@ -70,9 +70,7 @@ impl Connections {
         let (auth, outcome) = examined.verdict(connection.auth);
         let message = examined.message();
         let Connection { id, config_version, credentials_version, .. } = connection;
-        self.store
-            .note_outcome(id, *config_version, *credentials_version, auth, outcome, message.as_deref())
-            .await?;
+        self.store.note_outcome(id, *config_version, *credentials_version, auth, outcome, message.as_deref()).await?;
         Ok(())
     }
 }
