@@ -1,1 +1,231 @@
-//! (to be written)
+//! What an operator can set. Defaults give way to a TOML file, the file to
+//! `TRIBUTARY_*` variables, those to flags; [`settings::ALL`] is the one list of
+//! what there is. Everything wrong is said at once, with where it came from.
+
+pub mod layers;
+pub mod print;
+pub mod settings;
+mod spelling;
+mod values;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use layers::{Layers, Origin};
+use values::Reader;
+
+/// The configuration in force.
+#[derive(Debug)]
+pub struct Config {
+    /// Addresses to listen on; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// Folder of everything that we keep.
+    pub data_dir: PathBuf,
+    /// URL of the metadata database, as given or of the SQLite file in the data
+    /// folder. May hold a password.
+    pub database_url: SecretString,
+    /// Kind of the metadata database.
+    pub database: Database,
+    /// Origins whose pages may call us from a browser; `*` means any.
+    pub cors_origins: Vec<String>,
+    /// Secret of the first admin key, when the operator chose one.
+    pub admin_key: Option<SecretString>,
+    /// Where the encryption key comes from.
+    pub encryption_key: KeySource,
+    /// Folders that file-like sources may read below.
+    pub file_roots: Vec<PathBuf>,
+    /// Further destinations that connections may reach, `CIDR[:port]`; the address
+    /// policy parses them.
+    pub allow_destinations: Vec<String>,
+    /// Syncs that this process runs at a time.
+    pub workers: usize,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+    /// Limits of the doors.
+    pub limits: Limits,
+    /// How long calls may go on after the order to stop.
+    pub shutdown_grace: Duration,
+    in_force: Vec<InForce>,
+}
+
+/// Kind of the metadata database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// A file of our own.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+/// Where the key-encryption key comes from.
+#[derive(Debug)]
+pub enum KeySource {
+    /// Given as it is, in the environment.
+    Given(SecretString),
+    /// A file that must be there.
+    File(PathBuf),
+    /// What a command prints.
+    Command(String),
+    /// The file in the data folder, made at the first start.
+    Embedded(PathBuf),
+}
+
+/// Logs and traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelemetryConfig {
+    /// Level, or a filter of the form `info,tributary=debug`.
+    pub log_level: String,
+    /// Form of the lines.
+    pub log_format: LogFormat,
+    /// OTLP collector for traces and metrics, by gRPC.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// Form of the log's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Limits of the doors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest body in bytes, also after it is decompressed.
+    pub max_body: usize,
+    /// Longest path and query in bytes.
+    pub max_uri: usize,
+    /// Longest headers in bytes, all together.
+    pub max_header: usize,
+}
+
+/// One setting with its value and where that came from.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// The setting.
+    pub setting: &'static settings::Setting,
+    /// The value, as one would write it; none when it is not set. Of a secret,
+    /// only that there is one.
+    pub value: Option<Shown>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A value as `tributary config` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// A text.
+    Text(String),
+    /// A number.
+    Whole(u64),
+    /// A list.
+    List(Vec<String>),
+    /// A secret that is set.
+    Hidden,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub origin: Origin,
+    /// What, without the value where that could be a secret.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.origin, self.message)
+    }
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration is not valid{}", self.list())]
+pub struct Invalid {
+    /// The problems, in the order of the layers.
+    pub problems: Vec<Problem>,
+}
+
+impl Invalid {
+    fn list(&self) -> String {
+        self.problems.iter().map(|problem| format!("\n  {problem}")).collect()
+    }
+}
+
+impl Config {
+    /// Reads every layer. `flags` are names of settings with their values;
+    /// `environment` is that of the process.
+    pub fn load(
+        file: Option<&Path>,
+        flags: &[(&'static str, String)],
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Invalid> {
+        let layers = Layers::collect(file, flags, environment);
+        let mut reader = Reader::new(layers);
+        let config = read(&mut reader);
+        let problems = reader.into_problems();
+        if problems.is_empty() { Ok(config) } else { Err(Invalid { problems }) }
+    }
+
+    /// All defaults, in a folder, on a free loopback port: a server inside another
+    /// program, or a test.
+    pub fn in_folder(data_dir: &Path) -> Self {
+        let flags = [("listen", "127.0.0.1:0".to_owned()), ("data_dir", data_dir.display().to_string())];
+        Self::load(None, &flags, []).expect("the defaults are valid")
+    }
+
+    /// The metadata database's URL in the clear, for opening it.
+    pub fn store_url(&self) -> &str {
+        self.database_url.expose_secret()
+    }
+
+    /// Every setting with its value and where that came from.
+    pub fn in_force(&self) -> &[InForce] {
+        &self.in_force
+    }
+
+    /// True when nothing but this machine can reach the server.
+    pub fn is_loopback_only(&self) -> bool {
+        self.listen.iter().all(|address| address.ip().is_loopback())
+    }
+}
+
+fn read(reader: &mut Reader) -> Config {
+    let data_dir = PathBuf::from(reader.text("data_dir"));
+    let (database, database_url) = reader.database(&data_dir);
+    let encryption_key = reader.key_source(&data_dir, database);
+    Config {
+        listen: reader.addresses("listen"),
+        database_url,
+        database,
+        cors_origins: reader.origins("cors_origins"),
+        admin_key: reader.admin_key(),
+        encryption_key,
+        file_roots: reader.list("file_roots").into_iter().map(PathBuf::from).collect(),
+        allow_destinations: reader.list("allow_destinations"),
+        workers: reader.whole("workers"),
+        telemetry: TelemetryConfig {
+            log_level: reader.text("log_level"),
+            log_format: if reader.text("log_format") == "json" { LogFormat::Json } else { LogFormat::Text },
+            otlp_endpoint: reader.endpoint("otlp_endpoint"),
+        },
+        limits: Limits {
+            max_body: reader.whole("max_body_bytes"),
+            max_uri: reader.whole("max_uri_bytes"),
+            max_header: reader.whole("max_header_bytes"),
+        },
+        shutdown_grace: Duration::from_secs(reader.whole("shutdown_grace_seconds") as u64),
+        data_dir,
+        in_force: reader.in_force(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

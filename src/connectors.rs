@@ -2,6 +2,7 @@
 //! structs) and erased once, by the blanket impl in [`erased`]; the list in
 //! [`builtin`] is the catalogue.
 
+pub mod catalogue;
 pub mod erased;
 pub mod settings;
 

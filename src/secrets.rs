@@ -9,6 +9,7 @@
 pub mod api_key;
 pub mod key_ring;
 pub mod page_token;
+pub mod source;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -20,8 +21,9 @@ use zeroize::Zeroizing;
 
 use crate::ids::{CollectionId, ConnectionId};
 
-use key_ring::{Key, KeyRing};
-use page_token::TokenSealer;
+use key_ring::Key;
+pub use key_ring::KeyRing;
+pub use page_token::{TokenError, TokenSealer};
 
 /// First byte of everything sealed: the layout that follows it.
 const VERSION: u8 = 1;

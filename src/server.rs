@@ -46,3 +46,240 @@ use front::{Front, Pages};
 
 /// Where the canary of the encryption key is kept.
 const CANARY: &str = "encryption_canary";
+
+/// What a server is started with beside its configuration.
+pub struct Options {
+    /// The catalogue.
+    pub registry: Registry,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { registry: Registry::new(connectors::builtin()) }
+    }
+}
+
+/// Why a server does not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("the data directory `{path}` cannot be used")]
+    DataDir {
+        /// Directory.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Another server has the data directory.
+    #[error("another server is running on the data directory `{0}`; stop it, or name another with --data-dir")]
+    InUse(PathBuf),
+    /// The store cannot be opened.
+    #[error("the metadata store cannot be opened")]
+    Store(#[source] StoreError),
+    /// The encryption key is missing or wrong.
+    #[error("the encryption key cannot be used")]
+    Key(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The encryption key is not the one that this store was written with.
+    #[error("this store was written with another encryption key")]
+    WrongKey(#[source] VaultError),
+    /// The index cannot be opened.
+    #[error("the index cannot be opened")]
+    Index(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}; is another server there? choose another with --listen")]
+    Listen {
+        /// Address.
+        address: SocketAddr,
+        /// Cause.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A setting that only the server can judge.
+    #[error("{0}")]
+    Setting(String),
+    /// The parts do not fit: our fault.
+    #[error("the server cannot be put together")]
+    Parts(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A running server.
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    admin_key: Option<SecretString>,
+    stop: CancellationToken,
+    doors: JoinSet<()>,
+    workers: JoinSet<()>,
+    health: api::health::Health,
+    store: Store,
+    grace: Duration,
+    _lock: File,
+}
+
+impl Running {
+    /// Addresses that it listens on, with real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first admin key, if this start has made it: shown once.
+    pub fn admin_key(&self) -> Option<&SecretString> {
+        self.admin_key.as_ref()
+    }
+
+    /// Stops in good order: says that it is not serving, ends streams with
+    /// UNAVAILABLE, finishes calls, hands syncs back at their next batch.
+    pub async fn shutdown(mut self) {
+        self.health.set_serving(false);
+        self.stop.cancel();
+        let ended = async {
+            while self.doors.join_next().await.is_some() {}
+            while self.workers.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(self.grace + Duration::from_secs(5), ended).await.is_err() {
+            warn!("work was cut off at the end of the grace; leases will bring it back");
+        }
+        self.store.close().await;
+    }
+}
+
+/// Starts a server; returns when it listens on every address.
+pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
+    let lock = prepare_data_dir(&config)?;
+    let database_url = config.store_url();
+    let store = Store::open(&database_url).await.map_err(StartError::Store)?;
+    store.expire_leases_of_previous_run().await.map_err(StartError::Store)?;
+    let vault = Arc::new(open_vault(&config, &store).await?);
+    let index: Arc<dyn Index> =
+        Arc::new(TantivyIndex::open(&config.data_dir).map_err(|error| StartError::Index(error.into()))?);
+
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        let listening = TcpListener::bind(address).await;
+        listeners.push(listening.map_err(|cause| StartError::Listen { address: *address, cause })?);
+    }
+    let addresses = local_addresses(&listeners)?;
+    let resources = Resources { dialer: Arc::new(dialer(&config, &addresses)?), file_roots: config.file_roots.clone().into() };
+
+    let stop = CancellationToken::new();
+    let events = Events::default();
+    let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
+    let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone());
+    let parts = Parts { config: &config, store: &store, vault: &vault, index: &index, syncs: &syncs, stop: &stop };
+    let (front, health, keys) = parts.doors(options.registry)?;
+    let admin_key = keys.bootstrap().await.map_err(|error| StartError::Parts(error.into()))?;
+
+    let mut doors = JoinSet::new();
+    let limits = listen::Limits { header_bytes: config.limits.max_header, grace: config.shutdown_grace };
+    let service = cors(&config.cors_origins)?
+        .layer(service_fn(move |request: http::Request<hyper::body::Incoming>| front.clone().handle(request)));
+    for listener in listeners {
+        doors.spawn(listen::serve(listener, service.clone(), limits, stop.clone()));
+    }
+
+    let engine = Arc::new(Engine { store: store.clone(), index, events: events.clone() });
+    let workshop = Workshop { engine, sessions, events, name: format!("worker-{}", ulid::Ulid::new()) };
+    let mut workers = worker::spawn(&workshop, config.workers, &stop);
+    workers.spawn(syncs.look_after(stop.clone()));
+    health.set_serving(true);
+    info!(addresses = ?addresses, store = store.backend(), "listening");
+    Ok(Running {
+        addresses,
+        admin_key,
+        stop,
+        doors,
+        workers,
+        health,
+        store,
+        grace: config.shutdown_grace,
+        _lock: lock,
+    })
+}
+
+struct Parts<'a> {
+    config: &'a Config,
+    store: &'a Store,
+    vault: &'a Arc<Vault>,
+    index: &'a Arc<dyn Index>,
+    syncs: &'a Syncs,
+    stop: &'a CancellationToken,
+}
+
+impl Parts<'_> {
+    /// The services behind their doors.
+    fn doors(&self, registry: Registry) -> Result<(Front, api::health::Health, Arc<Keys>), StartError> {
+        todo_doors(self, registry)
+    }
+}
+
+/// A directory for its owner only, and no second server on it.
+fn prepare_data_dir(config: &Config) -> Result<File, StartError> {
+    let path = &config.data_dir;
+    let failed = |cause| StartError::DataDir { path: path.clone(), cause };
+    fs::create_dir_all(path).map_err(failed)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    let lock = File::create(path.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse(path.clone())),
+        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+    }
+}
+
+/// Opens the vault and proves with the canary that its key is the one that the
+/// store was written with: with another, every stored credential would be lost.
+async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError> {
+    let keys = config.encryption_keys().map_err(|error| StartError::Key(error.into()))?;
+    let vault = Vault::new(keys);
+    let fresh = vault.canary().map_err(|error| StartError::Key(error.into()))?;
+    let stored = store.put_setting_if_absent(CANARY, &fresh).await.map_err(StartError::Store)?;
+    vault.check_canary(&stored).map_err(StartError::WrongKey)?;
+    Ok(vault)
+}
+
+fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+    listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(|cause| StartError::Parts(cause.into()))
+}
+
+/// Browsers of these origins may call. Credentials travel in headers, never in
+/// cookies, so none are allowed.
+fn cors(origins: &[String]) -> Result<CorsLayer, StartError> {
+    let mut allowed = Vec::new();
+    for origin in origins {
+        let value = origin.parse::<http::HeaderValue>();
+        allowed.push(value.map_err(|_| StartError::Setting(format!("`{origin}` is no origin for --cors-origins")))?);
+    }
+    let exposed = [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "etag",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+        "x-request-id",
+    ];
+    Ok(CorsLayer::new()
+        .allow_origin(if origins == ["*"] { AllowOrigin::any() } else { AllowOrigin::list(allowed) })
+        .allow_methods([
+            http::Method::GET,
+            http::Method::HEAD,
+            http::Method::POST,
+            http::Method::PUT,
+            http::Method::PATCH,
+            http::Method::DELETE,
+        ])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(ExposeHeaders::list(exposed.map(http::HeaderName::from_static)))
+        .max_age(Duration::from_secs(7200)))
+}
+
+/// The way out, with the policy that follows from where we listen.
+fn dialer(config: &Config, addresses: &[SocketAddr]) -> Result<Dialer, StartError> {
+    let _ = (config, addresses, Policy::default(), Timeouts::default());
+    Err(StartError::Setting(String::new()))
+}

@@ -3,7 +3,6 @@
 use secrecy::ExposeSecret;
 
 use super::key_ring::KeyRingError;
-use super::page_token::TokenError;
 use super::*;
 
 const ONE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

@@ -1,0 +1,93 @@
+//! The one list of settings: name in the TOML file, from which variable and flag
+//! follow, kind, default and what it is for.
+
+/// What kind of value a setting takes, and where it may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A whole number in these bounds.
+    Whole(u64, u64),
+    /// A list: an array in the file, else separated by commas.
+    List,
+    /// A secret: never a flag, since other users can read those.
+    Secret,
+    /// A secret for the environment alone.
+    EnvironmentSecret,
+    /// A text that may hold a password; shown without it.
+    Url,
+}
+
+/// One setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Name in the file.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// Default as text; empty means not set.
+    pub default: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// Its variable, `TRIBUTARY_DATA_DIR`.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Its flag without the dashes, `data-dir`; secrets have none.
+    pub fn flag(&self) -> Option<String> {
+        let is_secret = matches!(self.kind, Kind::Secret | Kind::EnvironmentSecret);
+        (!is_secret).then(|| self.name.replace('_', "-"))
+    }
+}
+
+/// What all our variables begin with.
+pub const PREFIX: &str = "TRIBUTARY_";
+/// The variable that names the file.
+pub const FILE_VARIABLE: &str = "TRIBUTARY_CONFIG";
+
+const fn setting(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, kind, default, help }
+}
+
+/// Every setting.
+pub static ALL: &[Setting] = &[
+    setting("listen", Kind::List, "127.0.0.1:8420", "Addresses to listen on"),
+    setting("data_dir", Kind::Text, "tributary-data", "Folder for everything that is kept"),
+    setting(
+        "database_url",
+        Kind::Url,
+        "",
+        "Metadata database, postgres:// or sqlite:// (default: SQLite in the data folder)",
+    ),
+    setting("cors_origins", Kind::List, "", "Origins whose pages may call from a browser"),
+    setting("admin_key", Kind::Secret, "", "Secret of the admin key, 24 characters or more"),
+    setting("encryption_key_file", Kind::Text, "", "File with the encryption keys, primary first"),
+    setting("encryption_key", Kind::EnvironmentSecret, "", "The encryption keys themselves"),
+    setting("encryption_key_command", Kind::Text, "", "Command that prints the encryption keys"),
+    setting("file_roots", Kind::List, "", "Folders that file-like sources may read below"),
+    setting("allow_destinations", Kind::List, "", "Further destinations for connections, CIDR[:port]"),
+    setting("workers", Kind::Whole(1, 64), "2", "Syncs at a time"),
+    setting(
+        "log_level",
+        Kind::Text,
+        "info",
+        "error, warn, info, debug, trace, or a filter such as info,tributary=debug",
+    ),
+    setting("log_format", Kind::Word(&["text", "json"]), "text", "text or json"),
+    setting("otlp_endpoint", Kind::Text, "", "OTLP collector for traces and metrics, http://host:4317"),
+    setting("max_body_bytes", Kind::Whole(1_024, 1 << 28), "4194304", "Longest body of a request"),
+    setting("max_uri_bytes", Kind::Whole(256, 65_536), "8192", "Longest path and query"),
+    setting("max_header_bytes", Kind::Whole(1_024, 1 << 20), "32768", "Longest headers together"),
+    setting("shutdown_grace_seconds", Kind::Whole(0, 3_600), "10", "How long calls may go on after the order to stop"),
+];
+
+/// The setting of that name.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    ALL.iter().find(|setting| setting.name == name)
+}
