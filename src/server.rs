@@ -19,7 +19,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 use tracing::{info, warn};
 
 use crate::api;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Gate};
 use crate::catalog::Catalog;
 use crate::collections::Collections;
 use crate::config::{Config, Database};
@@ -27,7 +27,9 @@ use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
 use crate::egress::{Destination, Dialer, Policy, Timeouts};
 use crate::error::Reason;
+use crate::gateway::openapi::OpenApiSettings;
 use crate::gateway::{self, Gateway};
+use crate::history::History;
 use crate::index::Index;
 use crate::index::tantivy::TantivyIndex;
 use crate::keys::Keys;
@@ -211,29 +213,36 @@ impl Parts<'_> {
         let catalog = Arc::new(Catalog::new(registry).map_err(|error| StartError::Parts(error.into()))?);
         let keys = Arc::new(Keys::new(self.store.clone(), pages.clone(), self.config.admin_key.as_ref()));
         let authenticator = Authenticator::new(keys.clone());
-        let services = api::Services {
-            catalog: catalog.clone(),
-            connections: Arc::new(Connections::new(
-                self.store.clone(),
-                catalog,
-                self.vault.clone(),
-                self.syncs.clone(),
-                pages.clone(),
-            )),
-            collections: Arc::new(Collections::new(
-                self.store.clone(),
-                self.index.clone(),
-                self.syncs.clone(),
-                pages.clone(),
-            )),
+        let connections = Arc::new(Connections::new(
+            self.store.clone(),
+            catalog.clone(),
+            self.vault.clone(),
+            self.syncs.clone(),
+            pages.clone(),
+        ));
+        let collections = Arc::new(Collections::new(
+            self.store.clone(),
+            self.index.clone(),
+            self.syncs.clone(),
+            connections.clone(),
+            keys.clone(),
+            pages.clone(),
+        ));
+        let domain = api::Domain {
+            store: self.store.clone(),
+            catalog,
+            connections,
+            collections,
             search: Arc::new(Search::new(self.store.clone(), self.index.clone(), pages.clone())),
             keys: keys.clone(),
+            history: Arc::new(History::new(self.store.clone(), pages.clone())),
             syncs: self.syncs.clone(),
-            store: self.store.clone(),
             pages,
             stop: self.stop.clone(),
         };
-        let (grpc, health) = api::router(services, authenticator.clone());
+        let (health, health_service) = api::health::Health::new(api::service_names());
+        let grpc = api::router(domain, health_service, Gate::new(authenticator.clone()))
+            .map_err(|error| StartError::Parts(error.into()))?;
         let settings = gateway::Settings {
             options_extension: "tributary.v1.rest",
             error_domain: "tributary",
@@ -245,13 +254,27 @@ impl Parts<'_> {
         };
         let gateway = Gateway::new(settings, proto::DESCRIPTORS, grpc.clone())
             .map_err(|error| StartError::Parts(error.into()))?;
-        let openapi = api::openapi::document(gateway.table());
+        let openapi = openapi(&gateway);
         let pages = Pages {
             docs: gateway::docs::page(&openapi),
             openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
         };
         Ok((Front::new(grpc, gateway, pages, self.store.clone(), self.stop.clone()), health, keys))
     }
+}
+
+/// The OpenAPI document of the routes that the gateway serves.
+fn openapi(gateway: &Gateway) -> serde_json::Value {
+    let settings = OpenApiSettings {
+        title: "Tributary".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: env!("CARGO_PKG_DESCRIPTION").to_owned(),
+        servers: vec!["/".to_owned()],
+        examples: api::examples::examples(),
+        reasons: Reason::ALL.iter().map(|reason| (reason.name().to_lowercase(), reason.http_status())).collect(),
+        role_name: |number| api::convert::role(number).map(crate::access::Role::as_str),
+    };
+    gateway::openapi::document(gateway.table(), &settings)
 }
 
 /// The HTTP status of an error reason.
