@@ -38,11 +38,11 @@ use crate::proto;
 use crate::search::Search;
 use crate::secrets::{Vault, VaultError, source};
 use crate::store::{Store, StoreError};
+use crate::syncs::Syncs;
 use crate::syncs::engine::Engine;
 use crate::syncs::events::Events;
 use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Workshop};
-use crate::syncs::Syncs;
 
 use front::{Front, Pages};
 
@@ -160,13 +160,16 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         listeners.push(listening.map_err(|cause| StartError::Listen { address: *address, cause })?);
     }
     let addresses = local_addresses(&listeners)?;
-    let resources = Resources { dialer: Arc::new(dialer(&config, &addresses)?), file_roots: config.file_roots.clone().into() };
+    let resources =
+        Resources { dialer: Arc::new(dialer(&config, &addresses)?), file_roots: config.file_roots.clone().into() };
 
     let stop = CancellationToken::new();
     let events = Events::default();
     let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
     let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone());
-    let parts = Parts { config: &config, store: &store, vault: &vault, index: &index, syncs: &syncs, stop: &stop };
+    let base = addresses.first().map(|address| format!("http://{address}")).unwrap_or_default();
+    let parts =
+        Parts { config: &config, store: &store, vault: &vault, index: &index, syncs: &syncs, stop: &stop, base };
     let (front, health, keys) = parts.doors(&options.registry)?;
     let admin_key = keys.bootstrap().await.map_err(|error| StartError::Parts(error.into()))?;
 
@@ -184,17 +187,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     workers.spawn(syncs.look_after(stop.clone()));
     health.set_serving(true);
     info!(addresses = ?addresses, store = store.backend(), "listening");
-    Ok(Running {
-        addresses,
-        admin_key,
-        stop,
-        doors,
-        workers,
-        health,
-        store,
-        grace: config.shutdown_grace,
-        _lock: lock,
-    })
+    Ok(Running { addresses, admin_key, stop, doors, workers, health, store, grace: config.shutdown_grace, _lock: lock })
 }
 
 struct Parts<'a> {
@@ -204,6 +197,7 @@ struct Parts<'a> {
     index: &'a Arc<dyn Index>,
     syncs: &'a Syncs,
     stop: &'a CancellationToken,
+    base: String,
 }
 
 impl Parts<'_> {
@@ -256,7 +250,7 @@ impl Parts<'_> {
             .map_err(|error| StartError::Parts(error.into()))?;
         let openapi = openapi(&gateway);
         let pages = Pages {
-            docs: gateway::docs::page(&openapi),
+            docs: gateway::docs::page(&openapi, &self.base).map_err(|error| StartError::Parts(error.into()))?,
             openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
         };
         Ok((Front::new(grpc, gateway, pages, self.store.clone(), self.stop.clone()), health, keys))
@@ -271,8 +265,8 @@ fn openapi(gateway: &Gateway) -> serde_json::Value {
         description: env!("CARGO_PKG_DESCRIPTION").to_owned(),
         servers: vec!["/".to_owned()],
         examples: api::examples::examples(),
-        reasons: Reason::ALL.iter().map(|reason| (reason.name().to_lowercase(), reason.http_status())).collect(),
-        role_name: |number| api::convert::role(number).map(crate::access::Role::as_str),
+        reasons: api::examples::reasons(),
+        role_name: api::examples::role_name,
     };
     gateway::openapi::document(gateway.table(), &settings)
 }
@@ -312,7 +306,11 @@ async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError>
 }
 
 fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
-    listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(|cause| StartError::Parts(cause.into()))
+    listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()
+        .map_err(|cause| StartError::Parts(cause.into()))
 }
 
 /// Browsers of these origins may call. Credentials travel in headers, never in
