@@ -75,7 +75,23 @@ fn closing_an_idle_writer_keeps_what_is_pending() {
     collection.close_if_idle(std::time::Duration::ZERO).unwrap();
     assert_eq!(collection.searcher().num_docs(), 1);
     // The lock of the folder is free again, so the writer is closed.
-    drop(Collection::open(target.collection, folder.path()).unwrap().clear(None).unwrap());
+    let second = Collection::open(target.collection, folder.path()).unwrap();
+    assert_eq!(second.clear(None).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn changes_that_go_down_with_a_writer_are_told_to_who_made_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = target();
+    let index = open(&folder);
+    index.apply(&target, vec![put(&target, "a", "1", document("one", ""))]).await.unwrap();
+    std::fs::remove_dir_all(folder.path().join("index").join("col_1")).unwrap();
+    assert!(index.commit(&target.collection).await.is_err());
+    // Another connection's commit must not make the loss look like success.
+    let refused = index.commit(&target.collection).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("must start over"), "{refused:?}");
+    index.manifest(&target, "a").await.unwrap();
+    index.commit(&target.collection).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
