@@ -17,7 +17,8 @@ pub fn segments(path: &str) -> Result<Vec<String>, BadPath> {
     if inner.is_empty() {
         return if path == "/" { Ok(Vec::new()) } else { Err(BadPath::NotFound) };
     }
-    let decoded: Vec<String> = inner.split('/').map(decode).collect::<Result<_, _>>().map_err(|()| BadPath::Malformed)?;
+    let decoded: Vec<String> =
+        inner.split('/').map(decode).collect::<Result<_, _>>().map_err(|()| BadPath::Malformed)?;
     if decoded.iter().any(|segment| matches!(segment.as_str(), "" | "." | "..")) {
         return Err(BadPath::NotFound);
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use http::Method;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-    ReflectMessage, Value,
+    Value,
 };
 
 use crate::gateway::Error;

@@ -99,12 +99,7 @@ impl Node {
         &mut self.rests[position].leaves
     }
 
-    fn search<T>(
-        &self,
-        wanted: Wanted<'_>,
-        depth: usize,
-        found: &mut impl FnMut(&[usize]) -> Option<T>,
-    ) -> Option<T> {
+    fn search<T>(&self, wanted: Wanted<'_>, depth: usize, found: &mut impl FnMut(&[usize]) -> Option<T>) -> Option<T> {
         match wanted.at(depth) {
             None => {
                 if let Some(answer) = pick(&self.leaves, wanted.verb, found) {
