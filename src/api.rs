@@ -4,6 +4,7 @@
 pub mod collections;
 pub mod connections;
 pub mod convert;
+pub mod examples;
 pub mod health;
 pub mod idempotency;
 pub mod keys;

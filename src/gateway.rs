@@ -7,6 +7,7 @@
 mod answer;
 mod bind;
 mod call;
+pub mod docs;
 mod headers;
 pub mod json;
 mod media;

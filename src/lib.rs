@@ -35,10 +35,13 @@ pub mod paging;
 pub mod search;
 pub mod syncs;
 
-// Floor 4: the services.
+// Floor 4: the services, and the gate before them.
 pub mod api;
 pub mod auth;
-
-// The doors.
-pub mod gateway;
 pub mod proto;
+
+// Floor 5: the REST door. Imports nothing of ours.
+pub mod gateway;
+
+// Floor 6: all of it put together.
+pub mod server;

@@ -5,12 +5,12 @@ pub mod front;
 pub mod listen;
 
 use std::fs::{self, File, TryLockError};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,29 +18,31 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 use tracing::{info, warn};
 
-use crate::access::Caller;
 use crate::api;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Gate};
 use crate::catalog::Catalog;
 use crate::collections::Collections;
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
-use crate::egress::{Dialer, Policy, Timeouts};
+use crate::egress::{Destination, Dialer, Policy, Timeouts};
 use crate::error::Reason;
+use crate::gateway::openapi::OpenApiSettings;
 use crate::gateway::{self, Gateway};
+use crate::history::History;
 use crate::index::Index;
 use crate::index::tantivy::TantivyIndex;
 use crate::keys::Keys;
+use crate::paging;
 use crate::proto;
 use crate::search::Search;
-use crate::secrets::{KeyRing, Vault, VaultError};
+use crate::secrets::{Vault, VaultError, source};
 use crate::store::{Store, StoreError};
+use crate::syncs::Syncs;
 use crate::syncs::engine::Engine;
 use crate::syncs::events::Events;
 use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Workshop};
-use crate::syncs::Syncs;
 
 use front::{Front, Pages};
 
@@ -146,8 +148,7 @@ impl Running {
 /// Starts a server; returns when it listens on every address.
 pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let lock = prepare_data_dir(&config)?;
-    let database_url = config.store_url();
-    let store = Store::open(&database_url).await.map_err(StartError::Store)?;
+    let store = Store::open(config.database_url.expose_secret()).await.map_err(StartError::Store)?;
     store.expire_leases_of_previous_run().await.map_err(StartError::Store)?;
     let vault = Arc::new(open_vault(&config, &store).await?);
     let index: Arc<dyn Index> =
@@ -159,14 +160,17 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         listeners.push(listening.map_err(|cause| StartError::Listen { address: *address, cause })?);
     }
     let addresses = local_addresses(&listeners)?;
-    let resources = Resources { dialer: Arc::new(dialer(&config, &addresses)?), file_roots: config.file_roots.clone().into() };
+    let resources =
+        Resources { dialer: Arc::new(dialer(&config, &addresses)?), file_roots: config.file_roots.clone().into() };
 
     let stop = CancellationToken::new();
     let events = Events::default();
     let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
     let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone());
-    let parts = Parts { config: &config, store: &store, vault: &vault, index: &index, syncs: &syncs, stop: &stop };
-    let (front, health, keys) = parts.doors(options.registry)?;
+    let base = addresses.first().map(|address| format!("http://{address}")).unwrap_or_default();
+    let parts =
+        Parts { config: &config, store: &store, vault: &vault, index: &index, syncs: &syncs, stop: &stop, base };
+    let (front, health, keys) = parts.doors(&options.registry)?;
     let admin_key = keys.bootstrap().await.map_err(|error| StartError::Parts(error.into()))?;
 
     let mut doors = JoinSet::new();
@@ -183,17 +187,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     workers.spawn(syncs.look_after(stop.clone()));
     health.set_serving(true);
     info!(addresses = ?addresses, store = store.backend(), "listening");
-    Ok(Running {
-        addresses,
-        admin_key,
-        stop,
-        doors,
-        workers,
-        health,
-        store,
-        grace: config.shutdown_grace,
-        _lock: lock,
-    })
+    Ok(Running { addresses, admin_key, stop, doors, workers, health, store, grace: config.shutdown_grace, _lock: lock })
 }
 
 struct Parts<'a> {
@@ -203,13 +197,83 @@ struct Parts<'a> {
     index: &'a Arc<dyn Index>,
     syncs: &'a Syncs,
     stop: &'a CancellationToken,
+    base: String,
 }
 
 impl Parts<'_> {
     /// The services behind their doors.
-    fn doors(&self, registry: Registry) -> Result<(Front, api::health::Health, Arc<Keys>), StartError> {
-        todo_doors(self, registry)
+    fn doors(&self, registry: &Registry) -> Result<(Front, api::health::Health, Arc<Keys>), StartError> {
+        let pages = paging::Pages::new(self.vault.page_tokens());
+        let catalog = Arc::new(Catalog::new(registry).map_err(|error| StartError::Parts(error.into()))?);
+        let keys = Arc::new(Keys::new(self.store.clone(), pages.clone(), self.config.admin_key.as_ref()));
+        let authenticator = Authenticator::new(keys.clone());
+        let connections = Arc::new(Connections::new(
+            self.store.clone(),
+            catalog.clone(),
+            self.vault.clone(),
+            self.syncs.clone(),
+            pages.clone(),
+        ));
+        let collections = Arc::new(Collections::new(
+            self.store.clone(),
+            self.index.clone(),
+            self.syncs.clone(),
+            connections.clone(),
+            keys.clone(),
+            pages.clone(),
+        ));
+        let domain = api::Domain {
+            store: self.store.clone(),
+            catalog,
+            connections,
+            collections,
+            search: Arc::new(Search::new(self.store.clone(), self.index.clone(), pages.clone())),
+            keys: keys.clone(),
+            history: Arc::new(History::new(self.store.clone(), pages.clone())),
+            syncs: self.syncs.clone(),
+            pages,
+            stop: self.stop.clone(),
+        };
+        let (health, health_service) = api::health::Health::new(api::service_names());
+        let grpc = api::router(domain, health_service, Gate::new(authenticator.clone()))
+            .map_err(|error| StartError::Parts(error.into()))?;
+        let settings = gateway::Settings {
+            options_extension: "tributary.v1.rest",
+            error_domain: "tributary",
+            prefix_aliases: vec![("/v1", "/api/v1")],
+            status_of_reason,
+            max_body: self.config.limits.max_body,
+            max_uri: self.config.limits.max_uri,
+            authenticate: authenticator.pre_check(),
+        };
+        let gateway = Gateway::new(settings, proto::DESCRIPTORS, grpc.clone())
+            .map_err(|error| StartError::Parts(error.into()))?;
+        let openapi = openapi(&gateway);
+        let pages = Pages {
+            docs: gateway::docs::page(&openapi, &self.base).map_err(|error| StartError::Parts(error.into()))?,
+            openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
+        };
+        Ok((Front::new(grpc, gateway, pages, self.store.clone(), self.stop.clone()), health, keys))
     }
+}
+
+/// The OpenAPI document of the routes that the gateway serves.
+fn openapi(gateway: &Gateway) -> serde_json::Value {
+    let settings = OpenApiSettings {
+        title: "Tributary".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: env!("CARGO_PKG_DESCRIPTION").to_owned(),
+        servers: vec!["/".to_owned()],
+        examples: api::examples::examples(),
+        reasons: api::examples::reasons(),
+        role_name: api::examples::role_name,
+    };
+    gateway::openapi::document(gateway.table(), &settings)
+}
+
+/// The HTTP status of an error reason.
+fn status_of_reason(name: &str) -> Option<u16> {
+    Reason::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.http_status())
 }
 
 /// A directory for its owner only, and no second server on it.
@@ -233,7 +297,7 @@ fn prepare_data_dir(config: &Config) -> Result<File, StartError> {
 /// Opens the vault and proves with the canary that its key is the one that the
 /// store was written with: with another, every stored credential would be lost.
 async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError> {
-    let keys = config.encryption_keys().map_err(|error| StartError::Key(error.into()))?;
+    let keys = source::load(&config.encryption_key).map_err(|error| StartError::Key(error.into()))?;
     let vault = Vault::new(keys);
     let fresh = vault.canary().map_err(|error| StartError::Key(error.into()))?;
     let stored = store.put_setting_if_absent(CANARY, &fresh).await.map_err(StartError::Store)?;
@@ -242,7 +306,11 @@ async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError>
 }
 
 fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
-    listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(|cause| StartError::Parts(cause.into()))
+    listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()
+        .map_err(|cause| StartError::Parts(cause.into()))
 }
 
 /// Browsers of these origins may call. Credentials travel in headers, never in
@@ -278,8 +346,42 @@ fn cors(origins: &[String]) -> Result<CorsLayer, StartError> {
         .max_age(Duration::from_secs(7200)))
 }
 
-/// The way out, with the policy that follows from where we listen.
+/// The way out, with the policy that follows from where we listen: who can reach
+/// a server on loopback only can reach this machine and its networks anyhow.
 fn dialer(config: &Config, addresses: &[SocketAddr]) -> Result<Dialer, StartError> {
-    let _ = (config, addresses, Policy::default(), Timeouts::default());
-    Err(StartError::Setting(String::new()))
+    let mut allowed = Vec::new();
+    for destination in &config.allow_destinations {
+        let parsed: Result<Destination, _> = destination.parse();
+        allowed.push(parsed.map_err(|error| StartError::Setting(format!("--allow-destinations: {error}")))?);
+    }
+    let policy = Policy {
+        local_allowed: config.is_loopback_only(),
+        allowed,
+        denied: addresses.to_vec(),
+        denied_databases: own_databases(config)?,
+    };
+    Ok(Dialer::new(policy, Timeouts::default()))
+}
+
+/// Our own metadata database: by address, port and name, since the same server
+/// may well hold a user's database.
+fn own_databases(config: &Config) -> Result<Vec<(SocketAddr, String)>, StartError> {
+    if config.database == Database::Sqlite {
+        return Ok(Vec::new());
+    }
+    let url: tokio_postgres::Config = config
+        .database_url
+        .expose_secret()
+        .parse()
+        .map_err(|_| StartError::Setting("--database-url cannot be read".to_owned()))?;
+    let name = url.get_dbname().or(url.get_user()).unwrap_or_default().to_owned();
+    let mut databases = Vec::new();
+    for (position, host) in url.get_hosts().iter().enumerate() {
+        let port = url.get_ports().get(position).or(url.get_ports().first()).copied().unwrap_or(5432);
+        if let tokio_postgres::config::Host::Tcp(host) = host {
+            let addresses = (host.as_str(), port).to_socket_addrs().map_err(|error| StartError::Parts(error.into()))?;
+            databases.extend(addresses.map(|address| (address, name.clone())));
+        }
+    }
+    Ok(databases)
 }

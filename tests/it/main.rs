@@ -4,3 +4,4 @@ mod authorization;
 mod documented;
 mod support;
 mod syncs;
+mod tidy;

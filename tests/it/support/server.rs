@@ -1,15 +1,14 @@
 //! A whole server of its own for a test, on a free port, with a store of its own,
 //! and a REST client that knows its address and key.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tributary::config::Config;
+use tributary::config::{Config, Database, KeySource};
 use tributary::server::{self, Options, Running};
 
 use super::postgres;
@@ -21,7 +20,7 @@ pub const ADMIN_KEY: &str = "an-admin-key-that-only-tests-use";
 pub struct Server {
     running: Option<Running>,
     folder: TempDir,
-    config: Config,
+    configure: Box<dyn Fn(&mut Config) + Send>,
     /// `http://127.0.0.1:PORT`.
     pub base: String,
     client: reqwest::Client,
@@ -70,39 +69,45 @@ impl Server {
     }
 
     /// Starts one with other settings.
-    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+    pub async fn start_with(change: impl Fn(&mut Config) + Send + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut config = Config::default();
-        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        config.data_dir = folder.path().join("data");
-        config.admin_key = Some(SecretString::from(ADMIN_KEY));
-        config.file_roots = vec![folder.path().join("files")];
         std::fs::create_dir_all(folder.path().join("files")).expect("a folder for files");
-        match std::env::var("TRIBUTARY_TEST_STORE").as_deref() {
+        let files = folder.path().join("files");
+        let store = match std::env::var("TRIBUTARY_TEST_STORE").as_deref() {
             Ok("postgresql") => {
-                let database = postgres::Database::create().await;
-                config.database_url = Some(SecretString::from(database.url()));
-                config.encryption_key = Some(tributary::secrets::KeyRing::generate().1);
+                let url = SecretString::from(postgres::Database::create().await.url());
+                Some((url, tributary::secrets::KeyRing::generate().1))
             }
-            Ok("sqlite") | Err(_) => {}
+            Ok("sqlite") | Err(_) => None,
             Ok(other) => panic!("TRIBUTARY_TEST_STORE is `{other}`, not `sqlite` or `postgresql`"),
-        }
-        change(&mut config);
-        Self::boot(folder, config).await
+        };
+        let configure = Box::new(move |config: &mut Config| {
+            config.admin_key = Some(SecretString::from(ADMIN_KEY));
+            config.file_roots = vec![files.clone()];
+            if let Some((url, key)) = &store {
+                config.database = Database::Postgres;
+                config.database_url = url.clone();
+                config.encryption_key = KeySource::Given(key.clone());
+            }
+            change(config);
+        });
+        Self::boot(folder, configure).await
     }
 
-    async fn boot(folder: TempDir, config: Config) -> Self {
-        let running = server::start(config.clone(), Options::default()).await.expect("the server starts");
+    async fn boot(folder: TempDir, configure: Box<dyn Fn(&mut Config) + Send>) -> Self {
+        let mut config = Config::in_folder(&folder.path().join("data"));
+        configure(&mut config);
+        let running = server::start(config, Options::default()).await.expect("the server starts");
         let base = format!("http://{}", running.addresses()[0]);
         let client = reqwest::Client::builder().build().expect("a client");
-        Self { running: Some(running), folder, config, base, client }
+        Self { running: Some(running), folder, configure, base, client }
     }
 
     /// Stops it in good order and starts it again on the same data.
     pub async fn restart(mut self) -> Self {
         self.stop().await;
-        let Self { folder, config, .. } = self;
-        Self::boot(folder, config).await
+        let Self { folder, configure, .. } = self;
+        Self::boot(folder, configure).await
     }
 
     /// Stops it in good order.
@@ -118,8 +123,8 @@ impl Server {
     }
 
     /// Folder of the stores.
-    pub fn data(&self) -> &Path {
-        &self.config.data_dir
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Host and port.
@@ -286,9 +291,4 @@ pub async fn send(request: reqwest::RequestBuilder) -> Reply {
 #[track_caller]
 pub fn id_of(resource: &Value) -> String {
     resource["id"].as_str().expect("an id").to_owned()
-}
-
-/// The admin key, for clients of other kinds.
-pub fn admin_key() -> String {
-    SecretString::from(ADMIN_KEY).expose_secret().to_owned()
 }
