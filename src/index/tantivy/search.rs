@@ -142,7 +142,8 @@ impl Search<'_> {
     }
 }
 
-/// Cuts out what matched.
+/// Cuts out what matched: by stems, which find what the words find too, then by
+/// words, since phrases have no stems.
 struct Snippets {
     bodies: [SnippetGenerator; 2],
     titles: [SnippetGenerator; 2],
@@ -157,8 +158,8 @@ impl Snippets {
         };
         let Fields { title, body, title_stemmed, body_stemmed, .. } = *search.fields;
         Ok(Self {
-            bodies: [generator(body)?, generator(body_stemmed)?],
-            titles: [generator(title)?, generator(title_stemmed)?],
+            bodies: [generator(body_stemmed)?, generator(body)?],
+            titles: [generator(title_stemmed)?, generator(title)?],
         })
     }
 
