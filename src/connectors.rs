@@ -3,6 +3,7 @@
 //! [`builtin`] is the catalogue.
 
 pub mod erased;
+pub mod postgresql;
 pub mod settings;
 
 use std::any::Any;
@@ -356,5 +357,5 @@ pub trait Connector: Send + Sync + 'static {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![]
+    vec![Arc::new(postgresql::PostgreSql)]
 }
