@@ -80,7 +80,8 @@ impl<'document> Writer<'document> {
     pub(super) fn operation(&mut self, route: &Route, id: &str) -> Value {
         let comment = self.comments.get(&route.method.parent_file(), route.method.path());
         let role = (self.settings.role_name)(route.rest.role);
-        let mut operation = json!({"operationId": id, "tags": [tag(route, self.settings)], "summary": summary(&comment)});
+        let mut operation =
+            json!({"operationId": id, "tags": [tag(route, self.settings)], "summary": summary(&comment)});
         operation["description"] = match role {
             Some(role) => format!("{comment}\n\nNeeds the role `{role}`.").into(),
             None => comment.into(),

@@ -287,7 +287,7 @@ fn every_published_request_is_taken() {
             crate::gateway::rules::Body::Field(field) => field.kind().as_message().unwrap().clone(),
             _ => route.method.input(),
         };
-        let json = crate::gateway::json::parse(example.to_string().as_bytes()).unwrap();
+        let json = crate::gateway::json::Json::parse(example.to_string().as_bytes()).unwrap();
         let read = crate::gateway::read::message(&descriptor, &json);
         assert!(read.is_ok(), "{id}: {read:?}");
         count += 1;
