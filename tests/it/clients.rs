@@ -1,0 +1,3 @@
+//! Clients that nobody here wrote, against a running server.
+
+mod schemathesis;
