@@ -120,7 +120,7 @@ fn from_body(
 fn wrap_bare(route: &Route, descriptor: &MessageDescriptor, json: &Json) -> Json {
     match (&route.rest.bare_body_field, json) {
         (Some(name), Json::Object(members))
-            if !members.is_empty() && members.iter().all(|(key, _)| read::field(descriptor, key).is_none()) =>
+            if members.iter().all(|(key, _)| read::field(descriptor, key).is_none()) =>
         {
             Json::Object(vec![(name.clone(), json.clone())])
         }

@@ -5,7 +5,8 @@ use std::io::{Read as _, Write as _};
 use axum::body::Body;
 use serde_json::json;
 
-use crate::gateway::tests::service::{KEY, door};
+use crate::gateway::tests::service::{KEY, door, request, settings};
+use crate::gateway::{Gateway, Matched};
 
 const JSON: &str = "content-type: application/json";
 
@@ -150,7 +151,9 @@ async fn a_bare_object_stands_for_its_field() {
     }
     // With one known key the others are typing errors.
     assert_eq!(refused(&put, "{\"data\":{},\"user\":\"u\"}").await.2, "`user` is not a known field");
-    assert_eq!(asked(&put, "{}").await, "id:\"a\"");
+    assert_eq!(asked(&put, "{}").await, "id:\"a\",data{}");
+    // No body at all must not empty anything.
+    assert_eq!(asked(&put, "").await, "id:\"a\"");
 }
 
 #[tokio::test]
@@ -374,5 +377,20 @@ async fn a_deadline_ends_the_call() {
     for bad in ["0", "-1", "x", "NaN", "1e400"] {
         let answer = door().call(&format!("GET /api/v1/things/a\nx-request-timeout: {bad}"), "").await;
         assert_eq!(answer.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_nobody_serves_is_not_supported() {
+    let routers: [Gateway; 2] = [
+        Gateway::new(settings(), crate::proto::DESCRIPTORS, axum::Router::new()).unwrap(),
+        Gateway::new(settings(), crate::proto::DESCRIPTORS, tonic::service::Routes::from(axum::Router::new())).unwrap(),
+    ];
+    for gateway in routers {
+        let request = request(&format!("GET /api/v1/sources\nauthorization: {KEY}"), "");
+        let mut service = gateway.clone();
+        let response = tower::Service::call(&mut service, request).await.unwrap();
+        assert_eq!(response.status(), 501);
+        assert_eq!(response.extensions().get::<Matched>().unwrap().template, "/api/v1/sources");
     }
 }
