@@ -84,7 +84,7 @@ pub(super) fn variables<'route>(template: &'route Template, segments: &[PathSegm
 }
 
 fn without_verb<'path>(raw: &'path str, verb: &str) -> &'path str {
-    let is_verb = |(index, _): &(usize, &str)| path::decode(&raw[index + 1..]).as_deref() == Ok(verb);
+    let is_verb = |(index, _): &(usize, &str)| path::decode(&raw[index + 1..]).as_deref() == Some(verb);
     raw.match_indices(':').find(is_verb).map_or(raw, |(index, _)| &raw[..index])
 }
 
