@@ -62,6 +62,15 @@ impl Json {
         if parser.at < text.len() { Err(parser.error("text after the end of the value")) } else { Ok(value) }
     }
 
+    /// How deeply arrays and objects are nested in it.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Json::Array(items) => 1 + items.iter().map(Json::depth).max().unwrap_or_default(),
+            Json::Object(members) => 1 + members.iter().map(|(_, member)| member.depth()).max().unwrap_or_default(),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => 0,
+        }
+    }
+
     /// What kind of value it is, for people.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -167,7 +176,7 @@ impl Parser<'_> {
             let key = self.string()?;
             if !keys.insert(key.clone()) {
                 self.at = start;
-                return Err(self.error(format!("the key `{key}` is there twice")));
+                return Err(self.error(format!("the key `{}` is there twice", shorten(&key))));
             }
             self.skip_space();
             if !self.take(b':') {
@@ -254,6 +263,11 @@ impl Parser<'_> {
         self.at += 6;
         Ok(unit)
     }
+}
+
+/// The beginning of a name, for an answer that should not repeat a long one.
+pub(super) fn shorten(name: &str) -> &str {
+    name.char_indices().nth(128).map_or(name, |(end, _)| &name[..end])
 }
 
 /// Length of the JSON number that a text begins with.

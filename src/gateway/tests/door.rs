@@ -275,15 +275,32 @@ async fn errors_of_the_service_have_the_documented_body() {
 
 #[tokio::test]
 async fn field_paths_are_in_json_spelling_and_the_callers_own_keys_are_not_touched() {
-    let door = door();
-    let answer = door.call("PUT /api/v1/things/wrong/data", "").await.json();
-    let fields: Vec<&str> = answer["details"][1]["fieldViolations"]
-        .as_array()
-        .unwrap_or_else(|| panic!("{answer}"))
-        .iter()
-        .map(|violation| violation["field"].as_str().unwrap())
-        .collect();
-    assert_eq!(fields, ["thing_copy.time_zone", "data.user_name", "credentials.user_name"]);
+    for (text, first, second) in [
+        ("PUT /api/v1/things/wrong/data", "delete_data", "data.user_name"),
+        ("DELETE /api/v1/things/wrong", "deleteData", "data.user_name"),
+    ] {
+        let answer = door().call(text, "").await.json();
+        let violations = answer["details"][1]["fieldViolations"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let fields: Vec<&str> = violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect();
+        assert_eq!(fields, [first, second, "credentials.user_name"], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_nested_too_deeply_for_protobuf_is_the_callers_fault() {
+    let nested = |levels: usize| format!("{{\"data\":{}1{}}}", "{\"a\":".repeat(levels), "}".repeat(levels));
+    let text = format!("POST /api/v1/things\n{JSON}");
+    assert_eq!(door().call(&text, nested(30)).await.status, 200);
+    for levels in [40, 98, 200, 600] {
+        assert_eq!(door().call(&text, nested(levels)).await.status, 400, "{levels}");
+    }
+}
+
+#[tokio::test]
+async fn long_names_are_not_repeated_in_full() {
+    let answer = door().call(&format!("POST /api/v1/things\n{JSON}"), format!("{{\"{}\":1}}", "k".repeat(3000))).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.bytes.len() < 800);
 }
 
 #[tokio::test]

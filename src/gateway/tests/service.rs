@@ -206,7 +206,7 @@ fn refusal(id: &str) -> Option<Status> {
             Some(Status::with_error_details(Code::Aborted, "changed meanwhile", details))
         }
         "wrong" => {
-            details.add_bad_request_violation("thing_copy.time_zone", "is wrong");
+            details.add_bad_request_violation("delete_data", "is wrong");
             details.add_bad_request_violation("data.user_name", "is wrong");
             details.add_bad_request_violation("credentials.user_name", "is wrong");
             Some(Status::with_error_details(Code::InvalidArgument, "wrong", details))
