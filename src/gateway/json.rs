@@ -8,8 +8,8 @@ use std::fmt;
 /// Deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 100;
 
-/// A JSON value.
-#[derive(Debug, Clone, PartialEq)]
+/// A JSON value. Its `Debug` says only what kind it is: credentials pass here.
+#[derive(Clone, PartialEq)]
 pub enum Json {
     /// `null`.
     Null,
@@ -34,6 +34,12 @@ pub struct SyntaxError {
     pub column: usize,
     /// What is wrong.
     pub what: String,
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.kind())
+    }
 }
 
 impl fmt::Display for SyntaxError {
