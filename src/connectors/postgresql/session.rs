@@ -79,9 +79,31 @@ async fn open_staged<C>(account: &Account<C>, report: &mut Report) -> Result<Ses
 where
     C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
 {
+    let deadline = Instant::now() + account.resources.dialer.timeouts().login;
+    let stream = reach(account, report).await?;
+    let began = Instant::now();
+    let login = log_in(stream, &account.credentials);
+    match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), login).await {
+        Ok(Ok(session)) => {
+            report.ok(StageKind::Login, None, began.elapsed());
+            Ok(session)
+        }
+        Ok(Err(failure)) => Err(refused_by_server(report, began, failure)),
+        Err(_) => {
+            let hint = "the server took too long to log in; try again when it is less busy";
+            report.failed(StageKind::Login, None, began.elapsed(), "timed_out", hint);
+            Err(ConnectorError::Unreachable { code: "timed_out", cause: None })
+        }
+    }
+}
+
+/// Everything before the login.
+async fn reach<C>(account: &Account<C>, report: &mut Report) -> Result<Stream, ConnectorError>
+where
+    C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
+{
     let Account { credentials, config, resources } = account;
     let limits = resources.dialer.timeouts();
-    let deadline = Instant::now() + limits.login;
 
     let began = Instant::now();
     let resolved = resources.dialer.resolve(&credentials.host, credentials.port).await;
@@ -97,23 +119,18 @@ where
     let stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
     report.ok(StageKind::Connect, None, began.elapsed());
 
-    let began = Instant::now();
-    let stream = secured(stream, &resolved, config, limits.handshake, report, began).await?;
+    secured(stream, &resolved, config, limits.handshake, report, Instant::now()).await
+}
 
-    let began = Instant::now();
-    let login = log_in(stream, credentials);
-    match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), login).await {
-        Ok(Ok(session)) => {
-            report.ok(StageKind::Login, None, began.elapsed());
-            Ok(session)
-        }
-        Ok(Err(failure)) => Err(refused_by_server(report, began, failure)),
-        Err(_) => {
-            let hint = "the server took too long to log in; try again when it is less busy";
-            report.failed(StageKind::Login, None, began.elapsed(), "timed_out", hint);
-            Err(ConnectorError::Unreachable { code: "timed_out", cause: None })
-        }
-    }
+/// Asks the server, over a connection of its own, to give up what the session
+/// waits for.
+pub(super) async fn interrupt<C>(account: &Account<C>, session: &Session) -> Result<(), ConnectorError>
+where
+    C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
+{
+    let stream = reach(account, &mut Report::default()).await?;
+    let token = session.client.cancel_token();
+    answered(account.resources.dialer.timeouts().login, token.cancel_query_raw(stream, NoTls)).await
 }
 
 fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
