@@ -1,16 +1,13 @@
-//! A pass over the selected tables, all in one snapshot, and the connection test
-//! that reads one row of each the same way.
+//! A pass over the selected tables, all in one snapshot.
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures::StreamExt;
 
 use super::catalog::{self, Layout, Table};
-use super::document;
 use super::failure::Failure;
 use super::path::identifier;
 use super::selection::Selection;
@@ -20,7 +17,7 @@ use super::{PostgreSql, path, session};
 use crate::connectors::{Account, ConnectorError, Message, Output, ReadRequest, Scope};
 use crate::egress::Timeouts;
 use crate::record::{Batch, RawRecord};
-use crate::report::{Report, StageKind};
+use crate::report::Report;
 
 /// Most records of a batch.
 const BATCH_RECORDS: usize = 1000;
@@ -28,8 +25,6 @@ const BATCH_RECORDS: usize = 1000;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Largest row.
 const LARGEST_ROW: usize = 16 * 1024 * 1024;
-/// Most objects that a connection test reads.
-const TESTED_OBJECTS: usize = 200;
 /// Above this estimate, counting would take too long.
 const LARGEST_COUNT: u64 = 50_000_000;
 
@@ -39,7 +34,7 @@ pub(super) fn path_of(table: &Table) -> String {
 }
 
 /// Why an object could not be read to its end.
-enum ObjectError {
+pub(super) enum ObjectError {
     /// Code and words; the others go on.
     Object(&'static str, &'static str),
     /// The server sends nothing and may have to be interrupted.
@@ -64,7 +59,7 @@ impl From<Failure> for ObjectError {
     }
 }
 
-const PERMISSION_MISSING: (&str, &str) =
+pub(super) const PERMISSION_MISSING: (&str, &str) =
     ("permission_missing", "the login may not read this object; grant it USAGE on the schema and SELECT");
 
 const SILENT: ObjectError = ObjectError::Object("timed_out", "the server sent no row for too long");
@@ -122,7 +117,7 @@ async fn selected(
     Ok(tables)
 }
 
-async fn layouts_of(
+pub(super) async fn layouts_of(
     session: &Session,
     limits: Timeouts,
     tables: &[Table],
@@ -251,7 +246,7 @@ impl Pass<'_> {
     }
 }
 
-async fn copy(
+pub(super) async fn copy(
     session: &Session,
     limits: Timeouts,
     shape: &Shape,
@@ -264,10 +259,10 @@ async fn copy(
     }
 }
 
-type Rows<'a> = Pin<&'a mut tokio_postgres::CopyOutStream>;
+pub(super) type Rows<'a> = Pin<&'a mut tokio_postgres::CopyOutStream>;
 
 /// The server sends one row a message.
-async fn next_line(rows: &mut Rows<'_>, limits: Timeouts) -> Result<Option<Bytes>, ObjectError> {
+pub(super) async fn next_line(rows: &mut Rows<'_>, limits: Timeouts) -> Result<Option<Bytes>, ObjectError> {
     match tokio::time::timeout(limits.idle, rows.next()).await {
         Ok(line) => line.transpose().map_err(|error| Failure::from(error).into()),
         Err(_) => Err(ObjectError::Silent),
@@ -276,7 +271,7 @@ async fn next_line(rows: &mut Rows<'_>, limits: Timeouts) -> Result<Option<Bytes
 
 impl Session {
     /// From here on, an error of the server costs only one object.
-    async fn begin_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
+    pub(super) async fn begin_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
         answered(limits.first_byte, self.client.batch_execute("SAVEPOINT object")).await
     }
 
@@ -306,112 +301,8 @@ impl Session {
 
     /// Also takes settings back, and lets go of the locks of an object that was
     /// read well: nobody who changes tables waits for the whole pass.
-    async fn end_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
+    pub(super) async fn end_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
         let end = "ROLLBACK TO SAVEPOINT object; RELEASE SAVEPOINT object";
         answered(limits.first_byte, self.client.batch_execute(end)).await
     }
-}
-
-/// Tries every stage of a pass, with one row of each object.
-pub(super) async fn check(account: &Account<PostgreSql>, report: &mut Report) -> Result<(), ConnectorError> {
-    let limits = account.resources.dialer.timeouts();
-    let session = session::open(account, report).await?;
-    let selection = Selection::new(&account.config);
-    let began = Instant::now();
-    let all = catalog::tables(&session, limits.first_byte).await?;
-    let present = all.iter().map(|table| (table.schema.as_str(), table.name.as_str()));
-    let mut outcome = Ok(());
-    for position in selection.missing(present) {
-        let named = &account.config.tables[position];
-        let hint = "there is no such table; names are written as discovery shows them";
-        report.failed(StageKind::Permission, Some(named), began.elapsed(), "object_missing", hint);
-        let reason = "names a table that is not there".to_owned();
-        outcome = outcome.and(Err(ConnectorError::Invalid { field: format!("config.tables[{position}]"), reason }));
-    }
-    let mut tables: Vec<Table> =
-        all.into_iter().filter(|table| selection.includes(&table.schema, &table.name)).collect();
-    if !selection.is_explicit() {
-        let before = tables.len();
-        tables.retain(|table| table.readable);
-        if tables.len() < before {
-            let hint = "some tables cannot be read with this login; they are not synced until it is granted SELECT";
-            report.ok_with(StageKind::Permission, began.elapsed(), "some_not_readable", hint);
-        }
-    }
-    if tables.len() > TESTED_OBJECTS {
-        let hint = "the first 200 objects are tested; a sync reads them all";
-        report.ok_with(StageKind::Permission, began.elapsed(), "some_not_tested", hint);
-        tables.truncate(TESTED_OBJECTS);
-    }
-    let mut layouts = layouts_of(&session, limits, &tables).await?;
-    for table in &tables {
-        let shape = Shape::new(table, layouts.remove(&table.oid).unwrap_or_default(), &selection);
-        let tested = check_object(&session, limits, table, &shape, report).await;
-        let session_is_gone = matches!(tested, Err(ConnectorError::Unreachable { .. }));
-        outcome = outcome.and(tested);
-        if session_is_gone {
-            break;
-        }
-    }
-    session.close().await;
-    outcome
-}
-
-async fn check_object(
-    session: &Session,
-    limits: Timeouts,
-    table: &Table,
-    shape: &Shape,
-    report: &mut Report,
-) -> Result<(), ConnectorError> {
-    let object = path_of(table);
-    let began = Instant::now();
-    let forbidden = |report: &mut Report| {
-        let hint = "grant the login USAGE on the schema and SELECT on the table";
-        report.failed(StageKind::Permission, Some(&object), began.elapsed(), "permission_missing", hint);
-        Err(ConnectorError::Forbidden { object: object.clone() })
-    };
-    if !table.readable {
-        return forbidden(report);
-    }
-    session.begin_object(limits).await?;
-    let read = read_one(session, limits, shape).await;
-    if matches!(read, Ok(()) | Err(ObjectError::Object(..))) {
-        session.end_object(limits).await?;
-    }
-    match read {
-        Ok(()) => {
-            report.ok(StageKind::Permission, Some(&object), began.elapsed());
-            report.ok(StageKind::Read, Some(&object), began.elapsed());
-            Ok(())
-        }
-        Err(ObjectError::Object(code, _)) if code == PERMISSION_MISSING.0 => forbidden(report),
-        Err(ObjectError::Object(code, message)) => {
-            report.ok(StageKind::Permission, Some(&object), began.elapsed());
-            report.failed(StageKind::Read, Some(&object), began.elapsed(), code, message);
-            Err(ConnectorError::Unexpected(message.into()))
-        }
-        Err(ObjectError::Silent) => {
-            let hint = "the server sent no row for too long; leave the object out, or make it faster";
-            report.failed(StageKind::Read, Some(&object), began.elapsed(), "timed_out", hint);
-            Err(ConnectorError::Unreachable { code: "timed_out", cause: None })
-        }
-        Err(ObjectError::Session(error)) => {
-            let hint = "the connection broke while a row was read; try again";
-            report.failed(StageKind::Read, Some(&object), began.elapsed(), "unreachable", hint);
-            Err(error)
-        }
-    }
-}
-
-async fn read_one(session: &Session, limits: Timeouts, shape: &Shape) -> Result<(), ObjectError> {
-    let mut rows = pin!(copy(session, limits, shape, Some(1)).await?);
-    let mut keys = Keys::new(shape);
-    while let Some(line) = next_line(&mut rows, limits).await? {
-        let undecodable = ObjectError::Object("undecodable", "a row was read, but cannot become a document");
-        let Ok(source_key) = keys.of(&line) else { return Err(undecodable) };
-        let record = RawRecord { source_key, fingerprint: shape.fingerprint(&line), payload: line };
-        document::decode(shape, &record).map_err(|_| undecodable)?;
-    }
-    Ok(())
 }

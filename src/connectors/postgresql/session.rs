@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use super::failure::Failure;
@@ -28,6 +29,9 @@ const SETTINGS: &str = "\
     SET xmloption = 'content'; SET statement_timeout = 0; SET lock_timeout = '30s'; \
     SET idle_in_transaction_session_timeout = 0; SET default_transaction_deferrable = off; \
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// How long a server that is full or starting is left alone.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// What asks the server for TLS: length 8, code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -155,6 +159,12 @@ fn refused_by_server(report: &mut Report, began: Instant, failure: Failure) -> C
                     `credentials.database` and the server's access rules";
         report.failed(StageKind::Login, None, began.elapsed(), "login_refused", hint);
         return ConnectorError::LoginRefused(Some(Box::new(failure)));
+    }
+    let busy = [SqlState::TOO_MANY_CONNECTIONS, SqlState::CANNOT_CONNECT_NOW];
+    if failure.state.as_ref().is_some_and(|state| busy.contains(state)) {
+        let hint = "the server takes no further connection just now; try again later";
+        report.failed(StageKind::Login, None, began.elapsed(), "unreachable", hint);
+        return ConnectorError::Throttled { retry_after: BUSY };
     }
     let hint = "the server broke off before the login was done; check that it is PostgreSQL and takes connections";
     report.failed(StageKind::Login, None, began.elapsed(), "unreachable", hint);
