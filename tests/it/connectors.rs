@@ -1,3 +1,6 @@
-//! Each source, against the real thing.
+//! Each source through the session that a sync uses, on real files and servers.
 
+mod files;
+mod passes;
 mod postgresql;
+mod sqlite;
