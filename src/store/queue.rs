@@ -210,13 +210,14 @@ impl Store {
         }
     }
 
-    /// Takes the job that has been due longest, if any is due.
-    pub async fn take(&self, worker: &str, lease: Duration) -> Result<Option<Lease>, StoreError> {
+    /// Takes the job of one of these kinds that has been due longest, if any is due.
+    pub async fn take(&self, worker: &str, kinds: &[JobKind], lease: Duration) -> Result<Option<Lease>, StoreError> {
         loop {
             let transaction = self.transaction().await?;
             let now = store::now(&transaction).await?;
             let due = sync::Entity::find()
                 .filter(sync::Column::State.is_in([State::Pending.as_str(), State::Waiting.as_str()]))
+                .filter(sync::Column::Kind.is_in(kinds.iter().map(|kind| kind.as_str())))
                 .filter(sync::Column::DueAt.lte(now))
                 .order_by_asc(sync::Column::DueAt)
                 .order_by_asc(sync::Column::Id)
