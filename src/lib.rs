@@ -30,3 +30,6 @@ pub mod syncs;
 // The doors.
 pub mod gateway;
 pub mod proto;
+
+// Floor 7: the command.
+pub mod cli;
