@@ -26,6 +26,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     every_method_has_a_role(&DescriptorPool::decode(encoded.as_slice())?)?;
 
+    // Validation finds a message's rules by its name.
+    let mut names = tonic_prost_build::Config::new();
+    names.enable_type_names();
     tonic_prost_build::configure()
         .build_client(true)
         .bytes(".google.rpc.Status.details")
@@ -36,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ".tributary.v1.UpdateSourceConnectionConfigRequest",
             ".tributary.v1.CreateApiKeyResponse",
         ])
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), names)?;
     Ok(())
 }
 

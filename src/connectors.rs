@@ -4,7 +4,11 @@
 
 pub mod catalogue;
 pub mod erased;
+pub mod files;
+pub mod paths;
+pub mod rows;
 pub mod settings;
+pub mod sqlite;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -379,5 +383,5 @@ impl Registry {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![]
+    vec![Arc::new(sqlite::Sqlite), Arc::new(files::Files)]
 }

@@ -1,5 +1,7 @@
 //! The seam below which documents are kept and searched.
 
+pub mod tantivy;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;

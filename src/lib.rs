@@ -24,12 +24,27 @@ pub mod secrets;
 // Floor 2: our own stores.
 pub mod store;
 
-// Floor 3: the domain.
+// Floor 3: the domain. `etag` and `paging` serve the others.
+pub mod catalog;
+pub mod collections;
+pub mod connections;
+pub mod etag;
+pub mod history;
+pub mod keys;
+pub mod paging;
+pub mod search;
 pub mod syncs;
 
-// The doors.
-pub mod gateway;
+// Floor 4: the services, and the gate before them.
+pub mod api;
+pub mod auth;
 pub mod proto;
+
+// Floor 5: the REST door. Imports nothing of ours.
+pub mod gateway;
+
+// Floor 6: all of it put together.
+pub mod server;
 
 // Floor 7: the command.
 pub mod cli;

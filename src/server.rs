@@ -5,12 +5,12 @@ pub mod front;
 pub mod listen;
 
 use std::fs::{self, File, TryLockError};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,31 +18,370 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 use tracing::{info, warn};
 
-use crate::access::Caller;
 use crate::api;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Gate};
 use crate::catalog::Catalog;
 use crate::collections::Collections;
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
-use crate::egress::{Dialer, Policy, Timeouts};
+use crate::egress::{Destination, Dialer, Policy, Timeouts};
 use crate::error::Reason;
+use crate::gateway::openapi::OpenApiSettings;
 use crate::gateway::{self, Gateway};
+use crate::history::History;
 use crate::index::Index;
 use crate::index::tantivy::TantivyIndex;
 use crate::keys::Keys;
+use crate::paging;
 use crate::proto;
 use crate::search::Search;
-use crate::secrets::{KeyRing, Vault, VaultError};
+use crate::secrets::{Vault, VaultError, source};
 use crate::store::{Store, StoreError};
+use crate::syncs::Syncs;
 use crate::syncs::engine::Engine;
 use crate::syncs::events::Events;
 use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Workshop};
-use crate::syncs::Syncs;
 
 use front::{Front, Pages};
 
 /// Where the canary of the encryption key is kept.
-const CANARY: &str = "encryption_canary";
+pub const CANARY: &str = "encryption_canary";
+
+/// What a server is started with beside its configuration.
+pub struct Options {
+    /// The catalogue.
+    pub registry: Registry,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { registry: Registry::new(connectors::builtin()) }
+    }
+}
+
+/// Why a server does not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("the data directory `{path}` cannot be used")]
+    DataDir {
+        /// Directory.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Another server has the data directory.
+    #[error("another server is running on the data directory `{0}`; stop it, or name another with --data-dir")]
+    InUse(PathBuf),
+    /// The store cannot be opened.
+    #[error("the metadata store cannot be opened")]
+    Store(#[source] StoreError),
+    /// The encryption key is missing or wrong.
+    #[error("the encryption key cannot be used")]
+    Key(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The encryption key is not the one that this store was written with.
+    #[error("this store was written with another encryption key")]
+    WrongKey(#[source] VaultError),
+    /// The index cannot be opened.
+    #[error("the index cannot be opened")]
+    Index(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}; is another server there? choose another with --listen")]
+    Listen {
+        /// Address.
+        address: SocketAddr,
+        /// Cause.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A setting that only the server can judge.
+    #[error("{0}")]
+    Setting(String),
+    /// The parts do not fit: our fault.
+    #[error("the server cannot be put together")]
+    Parts(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A running server.
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    admin_key: Option<SecretString>,
+    stop: CancellationToken,
+    doors: JoinSet<()>,
+    workers: JoinSet<()>,
+    health: api::health::Health,
+    store: Store,
+    grace: Duration,
+    _lock: File,
+}
+
+impl Running {
+    /// Addresses that it listens on, with real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first admin key, if this start has made it: shown once.
+    pub fn admin_key(&self) -> Option<&SecretString> {
+        self.admin_key.as_ref()
+    }
+
+    /// Stops in good order: says that it is not serving, ends streams with
+    /// UNAVAILABLE, finishes calls, hands syncs back at their next batch.
+    pub async fn shutdown(mut self) {
+        self.health.set_serving(false);
+        self.stop.cancel();
+        let ended = async {
+            while self.doors.join_next().await.is_some() {}
+            while self.workers.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(self.grace + Duration::from_secs(5), ended).await.is_err() {
+            warn!("work was cut off at the end of the grace; leases will bring it back");
+        }
+        self.store.close().await;
+    }
+}
+
+/// Starts a server; returns when it listens on every address.
+pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
+    let lock = prepare_data_dir(&config)?;
+    let store = Store::open(config.database_url.expose_secret()).await.map_err(StartError::Store)?;
+    store.expire_leases_of_previous_run().await.map_err(StartError::Store)?;
+    let vault = Arc::new(open_vault(&config, &store).await?);
+    let index: Arc<dyn Index> =
+        Arc::new(TantivyIndex::open(&config.data_dir).map_err(|error| StartError::Index(error.into()))?);
+
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        let listening = TcpListener::bind(address).await;
+        listeners.push(listening.map_err(|cause| StartError::Listen { address: *address, cause })?);
+    }
+    let addresses = local_addresses(&listeners)?;
+    let resources =
+        Resources { dialer: Arc::new(dialer(&config, &addresses)?), file_roots: config.file_roots.clone().into() };
+
+    let stop = CancellationToken::new();
+    let events = Events::default();
+    let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
+    let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone());
+    let base = addresses.first().map(|address| format!("http://{address}")).unwrap_or_default();
+    let parts =
+        Parts { config: &config, store: &store, vault: &vault, index: &index, syncs: &syncs, stop: &stop, base };
+    let (front, health, keys) = parts.doors(&options.registry)?;
+    let admin_key = keys.bootstrap().await.map_err(|error| StartError::Parts(error.into()))?;
+
+    let mut doors = JoinSet::new();
+    let limits = listen::Limits { header_bytes: config.limits.max_header, grace: config.shutdown_grace };
+    let service = cors(&config.cors_origins)?
+        .layer(service_fn(move |request: http::Request<hyper::body::Incoming>| front.clone().handle(request)));
+    for listener in listeners {
+        doors.spawn(listen::serve(listener, service.clone(), limits, stop.clone()));
+    }
+
+    let engine = Arc::new(Engine { store: store.clone(), index, events: events.clone() });
+    let workshop = Workshop { engine, sessions, events, name: format!("worker-{}", ulid::Ulid::new()) };
+    let mut workers = worker::spawn(&workshop, config.workers, &stop);
+    workers.spawn(syncs.look_after(stop.clone()));
+    health.set_serving(true);
+    info!(addresses = ?addresses, store = store.backend(), "listening");
+    Ok(Running { addresses, admin_key, stop, doors, workers, health, store, grace: config.shutdown_grace, _lock: lock })
+}
+
+struct Parts<'a> {
+    config: &'a Config,
+    store: &'a Store,
+    vault: &'a Arc<Vault>,
+    index: &'a Arc<dyn Index>,
+    syncs: &'a Syncs,
+    stop: &'a CancellationToken,
+    base: String,
+}
+
+impl Parts<'_> {
+    /// The services behind their doors.
+    fn doors(&self, registry: &Registry) -> Result<(Front, api::health::Health, Arc<Keys>), StartError> {
+        let pages = paging::Pages::new(self.vault.page_tokens());
+        let catalog = Arc::new(Catalog::new(registry).map_err(|error| StartError::Parts(error.into()))?);
+        let keys = Arc::new(Keys::new(self.store.clone(), pages.clone(), self.config.admin_key.as_ref()));
+        let authenticator = Authenticator::new(keys.clone());
+        let connections = Arc::new(Connections::new(
+            self.store.clone(),
+            catalog.clone(),
+            self.vault.clone(),
+            self.syncs.clone(),
+            pages.clone(),
+        ));
+        let collections = Arc::new(Collections::new(
+            self.store.clone(),
+            self.index.clone(),
+            self.syncs.clone(),
+            connections.clone(),
+            keys.clone(),
+            pages.clone(),
+        ));
+        let domain = api::Domain {
+            store: self.store.clone(),
+            catalog,
+            connections,
+            collections,
+            search: Arc::new(Search::new(self.store.clone(), self.index.clone(), pages.clone())),
+            keys: keys.clone(),
+            history: Arc::new(History::new(self.store.clone(), pages.clone())),
+            syncs: self.syncs.clone(),
+            pages,
+            stop: self.stop.clone(),
+        };
+        let (health, health_service) = api::health::Health::new(api::service_names());
+        let grpc = api::router(domain, health_service, Gate::new(authenticator.clone()))
+            .map_err(|error| StartError::Parts(error.into()))?;
+        let settings = gateway::Settings {
+            options_extension: "tributary.v1.rest",
+            error_domain: "tributary",
+            prefix_aliases: vec![("/v1", "/api/v1")],
+            status_of_reason,
+            max_body: self.config.limits.max_body,
+            max_uri: self.config.limits.max_uri,
+            authenticate: authenticator.pre_check(),
+        };
+        let gateway = Gateway::new(settings, proto::DESCRIPTORS, grpc.clone())
+            .map_err(|error| StartError::Parts(error.into()))?;
+        let openapi = openapi(&gateway);
+        let pages = Pages {
+            docs: gateway::docs::page(&openapi, &self.base).map_err(|error| StartError::Parts(error.into()))?,
+            openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
+        };
+        Ok((Front::new(grpc, gateway, pages, self.store.clone(), self.stop.clone()), health, keys))
+    }
+}
+
+/// The OpenAPI document of the routes that the gateway serves.
+fn openapi(gateway: &Gateway) -> serde_json::Value {
+    let settings = OpenApiSettings {
+        title: "Tributary".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: env!("CARGO_PKG_DESCRIPTION").to_owned(),
+        servers: vec!["/".to_owned()],
+        examples: api::examples::examples(),
+        reasons: api::examples::reasons(),
+        role_name: api::examples::role_name,
+    };
+    gateway::openapi::document(gateway.table(), &settings)
+}
+
+/// The HTTP status of an error reason.
+fn status_of_reason(name: &str) -> Option<u16> {
+    Reason::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.http_status())
+}
+
+/// A directory for its owner only, and no second server on it.
+fn prepare_data_dir(config: &Config) -> Result<File, StartError> {
+    let path = &config.data_dir;
+    let failed = |cause| StartError::DataDir { path: path.clone(), cause };
+    fs::create_dir_all(path).map_err(failed)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    let lock = File::create(path.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse(path.clone())),
+        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+    }
+}
+
+/// Opens the vault and proves with the canary that its key is the one that the
+/// store was written with: with another, every stored credential would be lost.
+async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError> {
+    let keys = source::load(&config.encryption_key).map_err(|error| StartError::Key(error.into()))?;
+    let vault = Vault::new(keys);
+    let fresh = vault.canary().map_err(|error| StartError::Key(error.into()))?;
+    let stored = store.put_setting_if_absent(CANARY, &fresh).await.map_err(StartError::Store)?;
+    vault.check_canary(&stored).map_err(StartError::WrongKey)?;
+    Ok(vault)
+}
+
+fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+    listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()
+        .map_err(|cause| StartError::Parts(cause.into()))
+}
+
+/// Browsers of these origins may call. Credentials travel in headers, never in
+/// cookies, so none are allowed.
+fn cors(origins: &[String]) -> Result<CorsLayer, StartError> {
+    let mut allowed = Vec::new();
+    for origin in origins {
+        let value = origin.parse::<http::HeaderValue>();
+        allowed.push(value.map_err(|_| StartError::Setting(format!("`{origin}` is no origin for --cors-origins")))?);
+    }
+    let exposed = [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "etag",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+        "x-request-id",
+    ];
+    Ok(CorsLayer::new()
+        .allow_origin(if origins == ["*"] { AllowOrigin::any() } else { AllowOrigin::list(allowed) })
+        .allow_methods([
+            http::Method::GET,
+            http::Method::HEAD,
+            http::Method::POST,
+            http::Method::PUT,
+            http::Method::PATCH,
+            http::Method::DELETE,
+        ])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(ExposeHeaders::list(exposed.map(http::HeaderName::from_static)))
+        .max_age(Duration::from_secs(7200)))
+}
+
+/// The way out, with the policy that follows from where we listen: who can reach
+/// a server on loopback only can reach this machine and its networks anyhow.
+fn dialer(config: &Config, addresses: &[SocketAddr]) -> Result<Dialer, StartError> {
+    let mut allowed = Vec::new();
+    for destination in &config.allow_destinations {
+        let parsed: Result<Destination, _> = destination.parse();
+        allowed.push(parsed.map_err(|error| StartError::Setting(format!("--allow-destinations: {error}")))?);
+    }
+    let policy = Policy {
+        local_allowed: config.is_loopback_only(),
+        allowed,
+        denied: addresses.to_vec(),
+        denied_databases: own_databases(config)?,
+    };
+    Ok(Dialer::new(policy, Timeouts::default()))
+}
+
+/// Our own metadata database: by address, port and name, since the same server
+/// may well hold a user's database.
+fn own_databases(config: &Config) -> Result<Vec<(SocketAddr, String)>, StartError> {
+    if config.database == Database::Sqlite {
+        return Ok(Vec::new());
+    }
+    let url: tokio_postgres::Config = config
+        .database_url
+        .expose_secret()
+        .parse()
+        .map_err(|_| StartError::Setting("--database-url cannot be read".to_owned()))?;
+    let name = url.get_dbname().or(url.get_user()).unwrap_or_default().to_owned();
+    let mut databases = Vec::new();
+    for (position, host) in url.get_hosts().iter().enumerate() {
+        let port = url.get_ports().get(position).or(url.get_ports().first()).copied().unwrap_or(5432);
+        if let tokio_postgres::config::Host::Tcp(host) = host {
+            let addresses = (host.as_str(), port).to_socket_addrs().map_err(|error| StartError::Parts(error.into()))?;
+            databases.extend(addresses.map(|address| (address, name.clone())));
+        }
+    }
+    Ok(databases)
+}

@@ -6,20 +6,33 @@
 
 pub mod collections;
 pub mod connections;
+mod entities;
+mod fault;
 pub mod idempotency;
 pub mod keys;
+mod open;
 pub mod queue;
 pub mod settings;
 pub mod syncs;
 
 use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait as _,
+};
 
 use crate::error::{Error, Reason};
 use crate::ids::CollectionId;
+use crate::store::fault::fault;
 
 /// The store. Clones share one pool.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    database: Arc<DatabaseConnection>,
+}
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -50,36 +63,65 @@ pub enum Visible {
 impl Store {
     /// Opens `sqlite:///path/file.db` (made if missing, for its owner only) or
     /// `postgres://...`, and brings its schema up to date.
-    pub async fn open(_url: &str) -> Result<Self, StoreError> {
-        unreachable!()
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        Ok(Self { database: Arc::new(open::open(url).await?) })
     }
 
     /// Fails when the database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        unreachable!()
+        self.now().await.map(drop)
     }
 
     /// The database's time.
     pub async fn now(&self) -> Result<i64, StoreError> {
-        unreachable!()
+        now(self.database()).await
     }
 
     /// `sqlite` or `postgresql`.
     pub fn backend(&self) -> &'static str {
-        unreachable!()
+        match self.database.get_database_backend() {
+            DbBackend::Sqlite => "sqlite",
+            _ => "postgresql",
+        }
     }
 
     /// Closes all connections, for this and every clone.
     pub async fn close(self) {
-        unreachable!()
+        // An error here leaves nothing to save: what was committed is committed.
+        let _ = self.database.close_by_ref().await;
     }
+
+    fn database(&self) -> &DatabaseConnection {
+        &self.database
+    }
+
+    /// Begins a transaction that may write. Inside, await nothing but the
+    /// transaction: SQLite has no second connection.
+    async fn transaction(&self) -> Result<DatabaseTransaction, StoreError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.database.begin_with_options(options).await.map_err(fault)
+    }
+}
+
+/// The database's time, in milliseconds since 1970 UTC.
+async fn now<C: ConnectionTrait>(database: &C) -> Result<i64, StoreError> {
+    let backend = database.get_database_backend();
+    let sql = match backend {
+        DbBackend::Sqlite => "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",
+        _ => "SELECT (extract(epoch from clock_timestamp()) * 1000)::bigint AS now",
+    };
+    let row = database.query_one_raw(Statement::from_string(backend, sql)).await.map_err(fault)?;
+    row.ok_or_else(|| fault::refused("the database has no clock"))?.try_get("", "now").map_err(fault)
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Away(_) => Error::new(Reason::Unavailable, "the metadata store does not answer")
-                .retry_after(std::time::Duration::from_secs(1))
+                .retry_after(Duration::from_secs(1))
                 .caused_by(error),
             StoreError::Full(_) => {
                 Error::new(Reason::StorageFull, "the disk of the metadata store is full").caused_by(error)

@@ -1,1 +1,36 @@
 //! Schema of Tributary's own stores. Migrations only go forward and keep data.
+//!
+//! One file a migration: a migration is known by the name of its file. The SQL
+//! is what SQLite and PostgreSQL have in common; [`dialect`] fills in the rest.
+
+mod dialect;
+mod m20261123_000001_create_collections;
+mod m20261123_000002_create_connections;
+mod m20261123_000003_create_syncs;
+mod m20261123_000004_create_api_keys;
+mod m20261123_000005_create_requests;
+mod m20261123_000006_create_settings;
+
+use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait};
+use sea_orm_migration::sea_orm::DatabaseConnection;
+
+/// Brings the schema up to date. On PostgreSQL the caller holds a lock, since
+/// several servers may start at once.
+pub async fn up(database: &DatabaseConnection) -> Result<(), DbErr> {
+    Migrator::up(database, None).await
+}
+
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261123_000001_create_collections::Migration),
+            Box::new(m20261123_000002_create_connections::Migration),
+            Box::new(m20261123_000003_create_syncs::Migration),
+            Box::new(m20261123_000004_create_api_keys::Migration),
+            Box::new(m20261123_000005_create_requests::Migration),
+            Box::new(m20261123_000006_create_settings::Migration),
+        ]
+    }
+}

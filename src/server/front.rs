@@ -12,6 +12,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::gateway::Gateway;
+use crate::gateway::docs::Docs;
 use crate::store::Store;
 use crate::telemetry;
 
@@ -20,7 +21,7 @@ pub struct Pages {
     /// OpenAPI document.
     pub openapi: String,
     /// Readable API page.
-    pub docs: String,
+    pub docs: Docs,
 }
 
 /// Sends each request to its door.
@@ -75,10 +76,11 @@ impl Front {
             }
             Page::OpenApi => typed(StatusCode::OK, "application/json", self.pages.openapi.clone()),
             Page::Docs => {
-                let mut response = typed(StatusCode::OK, "text/html; charset=utf-8", self.pages.docs.clone());
-                let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
-                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-                response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+                let Docs { html, content_security_policy } = &self.pages.docs;
+                let mut response = typed(StatusCode::OK, "text/html; charset=utf-8", html.clone());
+                if let Ok(policy) = HeaderValue::from_str(content_security_policy) {
+                    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+                }
                 response
             }
             Page::Home => {

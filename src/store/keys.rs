@@ -53,7 +53,7 @@ pub enum CreateKeyError {
     NoCollection,
     /// The store failed.
     #[error("the store failed")]
-    Store(#[source] StoreError),
+    Store(#[from] StoreError),
 }
 
 impl Store {

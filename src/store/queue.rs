@@ -49,7 +49,7 @@ pub enum EnqueueError {
     },
     /// The store failed.
     #[error("the store failed")]
-    Store(#[source] StoreError),
+    Store(#[from] StoreError),
 }
 
 /// The right to work on a job, until it expires or is lost.
@@ -79,7 +79,7 @@ pub enum LeaseError {
     Lost,
     /// The store failed.
     #[error("the store failed")]
-    Store(#[source] StoreError),
+    Store(#[from] StoreError),
 }
 
 /// What one batch brought.
@@ -150,7 +150,7 @@ pub enum CancelError {
     NotRunning,
     /// The store failed.
     #[error("the store failed")]
-    Store(#[source] StoreError),
+    Store(#[from] StoreError),
 }
 
 impl Lease {

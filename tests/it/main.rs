@@ -1,3 +1,7 @@
 //! Tests through the doors that users use, against real servers.
 
+mod authorization;
+mod documented;
 mod support;
+mod syncs;
+mod tidy;

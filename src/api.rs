@@ -1,0 +1,126 @@
+//! The services of the API: request -> domain -> reply, a handful of lines a
+//! method; and what they share.
+
+pub mod collections;
+pub mod connections;
+pub mod convert;
+pub mod examples;
+pub mod health;
+pub mod idempotency;
+pub mod keys;
+pub mod search;
+pub mod sources;
+pub mod status;
+pub mod syncs;
+pub mod validate;
+
+use std::sync::Arc;
+
+use prost::{Message, Name};
+use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::{Request, Status};
+
+use crate::access::Caller;
+use crate::auth::Gate;
+use crate::catalog::Catalog;
+use crate::error::{Error, Reason};
+use crate::history::History;
+use crate::paging::Pages;
+use crate::proto::DESCRIPTORS;
+use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
+use crate::proto::v1::collection_service_server::CollectionServiceServer;
+use crate::proto::v1::search_service_server::SearchServiceServer;
+use crate::proto::v1::source_connection_service_server::SourceConnectionServiceServer;
+use crate::proto::v1::source_service_server::SourceServiceServer;
+use crate::proto::v1::sync_service_server::SyncServiceServer;
+use crate::store::Store;
+
+/// Largest request; the gateway has the same limit.
+pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// Largest answer.
+pub const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// What the services work on.
+pub struct Domain {
+    /// Idempotency keys.
+    pub store: Store,
+    /// Sources.
+    pub catalog: Arc<Catalog>,
+    /// Connections.
+    pub connections: Arc<crate::connections::Connections>,
+    /// Collections.
+    pub collections: Arc<crate::collections::Collections>,
+    /// Searches.
+    pub search: Arc<crate::search::Search>,
+    /// Keys.
+    pub keys: Arc<crate::keys::Keys>,
+    /// Syncs as they are read.
+    pub history: Arc<History>,
+    /// Syncs as they are run.
+    pub syncs: crate::syncs::Syncs,
+    /// Pages of lists.
+    pub pages: Pages,
+    /// Ends the streams when the server stops.
+    pub stop: CancellationToken,
+}
+
+/// Full names of the services of this API, for the health service.
+pub fn service_names() -> Vec<String> {
+    let names = [
+        SourceServiceServer::<sources::Service>::NAME,
+        SourceConnectionServiceServer::<connections::Service>::NAME,
+        SyncServiceServer::<syncs::Service>::NAME,
+        CollectionServiceServer::<collections::Service>::NAME,
+        SearchServiceServer::<search::Service>::NAME,
+        ApiKeyServiceServer::<keys::Service>::NAME,
+    ];
+    names.map(str::to_owned).to_vec()
+}
+
+macro_rules! limited {
+    ($server:ident, $service:expr) => {
+        $server::new($service)
+            .max_decoding_message_size(MAX_REQUEST)
+            .max_encoding_message_size(MAX_ANSWER)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
+    };
+}
+
+/// Every service, health and reflection, behind the gate.
+pub fn router(
+    domain: Domain,
+    health: health::HealthService,
+    gate: Gate,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let Domain { store, catalog, connections, collections, search, keys, history, syncs, pages, stop } = domain;
+    let mut routes = Routes::builder();
+    routes
+        .add_service(limited!(SourceServiceServer, sources::Service::new(catalog, pages)))
+        .add_service(limited!(SourceConnectionServiceServer, connections::Service::new(connections, store.clone())))
+        .add_service(limited!(SyncServiceServer, syncs::Service::new(history, syncs, stop)))
+        .add_service(limited!(CollectionServiceServer, collections::Service::new(collections, store)))
+        .add_service(limited!(SearchServiceServer, search::Service::new(search)))
+        .add_service(limited!(ApiKeyServiceServer, keys::Service::new(keys)))
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok(Routes::from(gate.guard(routes.routes().into_axum_router())))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS)
+}
+
+/// Whose the request is, and the request once the rules of its proto hold.
+fn admit<M: Message + Name>(request: Request<M>) -> Result<(Caller, M), Status> {
+    let (_, extensions, message) = request.into_parts();
+    // The gate has put it there; without the gate nobody comes in.
+    let caller = extensions.get::<Caller>().cloned();
+    let caller = caller.ok_or_else(|| Error::new(Reason::Unauthorized, "invalid authentication"))?;
+    validate::validate(&message)?;
+    Ok((caller, message))
+}

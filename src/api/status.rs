@@ -1,0 +1,148 @@
+//! From our errors to gRPC statuses with `google.rpc` details; the one place
+//! that logs causes.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+
+use prost::{Message, Name};
+use prost_types::Any;
+use tonic::{Code, Status};
+use tracing::{debug, error};
+
+use crate::error::{Error, Reason};
+use crate::proto::google::rpc;
+use crate::proto::google::rpc::bad_request::FieldViolation;
+use crate::proto::google::rpc::precondition_failure::Violation as Precondition;
+
+use super::convert;
+
+/// `ErrorInfo.domain` of every error that we send.
+pub const DOMAIN: &str = "tributary";
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        log(&error);
+        let code = Code::from_i32(error.reason().code() as i32);
+        let details = rpc::Status {
+            code: error.reason().code() as i32,
+            message: error.message().to_owned(),
+            details: details(&error),
+        };
+        Status::with_details(code, error.message(), details.encode_to_vec().into())
+    }
+}
+
+/// The same as a message, for errors that are part of an answer.
+pub fn embedded(error: &Error) -> rpc::Status {
+    rpc::Status { code: error.reason().code() as i32, message: error.message().to_owned(), details: details(error) }
+}
+
+fn log(error: &Error) {
+    let mut causes = String::new();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        // Writing to a string cannot fail.
+        let _ = write!(causes, "{}{next}", if causes.is_empty() { "" } else { ": " });
+        cause = next.source();
+    }
+    match error.reason() {
+        Reason::Internal => error!(reason = error.reason().name(), causes, "call failed"),
+        reason if !causes.is_empty() => debug!(reason = reason.name(), causes, "call refused"),
+        _ => {}
+    }
+}
+
+fn details(error: &Error) -> Vec<Any> {
+    let mut details = vec![any(&rpc::ErrorInfo {
+        reason: error.reason().name().to_owned(),
+        domain: DOMAIN.to_owned(),
+        metadata: error.metadata().iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+    })];
+    if !error.field_violations().is_empty() {
+        details.push(any(&bad_request(error)));
+    }
+    if error.reason().code() == crate::error::Code::FailedPrecondition {
+        details.push(any(&precondition(error)));
+    }
+    if let Some(wait) = error.retry_hint() {
+        // Only a duration beyond 292 billion years does not fit.
+        let retry_delay = prost_types::Duration::try_from(wait).ok();
+        details.push(any(&rpc::RetryInfo { retry_delay }));
+    }
+    if let Some(report) = error.report() {
+        details.push(any(&convert::report(report)));
+    }
+    details
+}
+
+fn bad_request(error: &Error) -> rpc::BadRequest {
+    let violation = |violation: &crate::error::Violation| FieldViolation {
+        field: violation.field.clone(),
+        description: violation.description.clone(),
+        reason: violation.reason.to_owned(),
+        localized_message: None,
+    };
+    rpc::BadRequest { field_violations: error.field_violations().iter().map(violation).collect() }
+}
+
+fn precondition(error: &Error) -> rpc::PreconditionFailure {
+    let subject = error.metadata().first().map(|(_, value)| value.clone()).unwrap_or_default();
+    let violation =
+        Precondition { r#type: error.reason().name().to_owned(), subject, description: error.message().to_owned() };
+    rpc::PreconditionFailure { violations: vec![violation] }
+}
+
+/// Packs a message; its type URL is the one that every client library expects.
+fn any<M: Message + Name>(message: &M) -> Any {
+    Any { type_url: format!("type.googleapis.com/{}", M::full_name()), value: message.encode_to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::Violation;
+    use crate::report::{Report, StageKind};
+
+    fn decoded(status: &Status) -> rpc::Status {
+        rpc::Status::decode(status.details()).expect("details are a google.rpc.Status")
+    }
+
+    fn types(status: &Status) -> Vec<String> {
+        decoded(status).details.into_iter().map(|any| any.type_url).collect()
+    }
+
+    #[test]
+    fn every_error_has_exactly_one_error_info_with_our_domain() {
+        for reason in Reason::ALL {
+            let status = Status::from(Error::new(*reason, "message").with("syncId", "sync_1"));
+            let details = decoded(&status).details;
+            let info = rpc::ErrorInfo::decode(details[0].value.as_slice()).expect("the first detail is an ErrorInfo");
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason.name(), "tributary"));
+            assert_eq!(info.metadata.get("syncId").map(String::as_str), Some("sync_1"));
+            assert_eq!(status.code() as i32, reason.code() as i32);
+        }
+    }
+
+    #[test]
+    fn violations_retry_and_report_travel_as_details() {
+        let mut report = Report::default();
+        report.failed(StageKind::Login, None, Duration::from_millis(3), "login_refused", "check the password");
+        let wrong = vec![Violation::new("credentials.port", "REQUIRED", "is missing")];
+        let error = Error::violations(Reason::InvalidCredentials, wrong)
+            .retry_after(Duration::from_secs(2))
+            .with_report(report);
+        let listed = types(&Status::from(error));
+        for name in ["google.rpc.BadRequest", "google.rpc.RetryInfo", "tributary.v1.TestReport"] {
+            assert!(listed.contains(&format!("type.googleapis.com/{name}")), "{name} in {listed:?}");
+        }
+    }
+
+    #[test]
+    fn the_private_cause_of_an_internal_error_is_not_sent() {
+        let status = Status::from(Error::internal(std::io::Error::other("secret-marker")));
+        assert!(!status.message().contains("secret-marker"));
+        assert!(!String::from_utf8_lossy(status.details()).contains("secret-marker"));
+    }
+}

@@ -1,0 +1,240 @@
+//! The gate before every RPC: request id, span, deadline, key, role.
+//!
+//! REST comes through here too, since the gateway calls the same router in
+//! process. No header is ever logged.
+
+mod call;
+mod methods;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderValue};
+use tonic::Status;
+use tracing::{Instrument, Span};
+
+use crate::access::Caller;
+use crate::error::{Error, Reason};
+use crate::keys::Keys;
+use call::Call;
+pub use call::RequestId;
+pub use methods::{Method, Methods};
+
+/// Paths that need no key: a load balancer asks for health, tools for the schema.
+const EXEMPT: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
+
+/// Header and metadata that carry the request id, both ways.
+const REQUEST_ID: &str = "x-request-id";
+
+/// A check of nothing but the key, for the gateway to make before it parses.
+pub type PreCheck = Arc<dyn Fn(&HeaderMap) -> BoxFuture<'static, Result<(), Status>> + Send + Sync>;
+
+/// Turns the headers of a call into its caller.
+#[derive(Clone)]
+pub struct Authenticator {
+    keys: Arc<Keys>,
+}
+
+impl Authenticator {
+    /// An authenticator over the keys.
+    pub fn new(keys: Arc<Keys>) -> Self {
+        Self { keys }
+    }
+
+    /// The caller whose key is in `authorization` or `x-api-key`. One and the
+    /// same error for whatever is wrong with it.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
+        let token = token(headers).ok_or_else(invalid_authentication)?;
+        self.keys.authenticate(token).await?.ok_or_else(invalid_authentication)
+    }
+
+    /// The check as the gateway takes it.
+    pub fn pre_check(&self) -> PreCheck {
+        let authenticator = self.clone();
+        Arc::new(move |headers| {
+            let authenticator = authenticator.clone();
+            let headers = credentials_of(headers);
+            async move { authenticator.authenticate(&headers).await.map(drop).map_err(Status::from) }.boxed()
+        })
+    }
+}
+
+/// The two headers that `authenticate` reads.
+fn credentials_of(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in ["authorization", "x-api-key"] {
+        for value in headers.get_all(name) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
+fn invalid_authentication() -> Error {
+    Error::new(Reason::Unauthorized, "invalid authentication")
+}
+
+/// The token, if there is exactly one. A call that gives two is not guessed at.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    match (single(headers, "authorization")?, single(headers, "x-api-key")?) {
+        (Some(authorization), None) => bearer(authorization),
+        (None, Some(key)) => Some(key),
+        (Some(authorization), Some(key)) => bearer(authorization).filter(|token| *token == key),
+        (None, None) => None,
+    }
+}
+
+/// The header's value; `None` on the outside when it is repeated or no text.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Some(None),
+        (Some(value), None) => value.to_str().ok().map(|text| Some(text.trim())),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The gate. Knows each method's role from the descriptors.
+pub struct Gate {
+    authenticator: Authenticator,
+    methods: Methods,
+}
+
+impl Gate {
+    /// A gate for the methods of this API.
+    pub fn new(authenticator: Authenticator) -> Self {
+        Self { authenticator, methods: Methods::of_this_api() }
+    }
+
+    /// Puts the gate before every route, the fallback included.
+    pub fn guard(self, router: axum::Router) -> axum::Router {
+        router.layer(axum::middleware::from_fn_with_state(Arc::new(self), pass))
+    }
+
+    /// Who calls, if they may call this method. An unknown method needs a key too:
+    /// nothing about the API is learnt without one.
+    async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
+        if EXEMPT.iter().any(|prefix| path.starts_with(prefix)) {
+            return Ok(None);
+        }
+        let caller = self.authenticator.authenticate(headers).await?;
+        if let Some(method) = self.methods.get(path) {
+            caller.require(method.role)?;
+        }
+        Ok(Some(caller))
+    }
+}
+
+async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let request_id = RequestId::of(request.headers());
+    let path = request.uri().path().to_owned();
+    let method = gate.methods.get(&path);
+    let (call, span) = Call::begin(method, &request_id, request.headers());
+    let limit = method.filter(|method| !method.streams).and_then(|_| timeout(request.headers()));
+    request.extensions_mut().insert(request_id.clone());
+
+    let answer = async {
+        match gate.admit(&path, request.headers()).await {
+            Ok(caller) => {
+                if let Some(caller) = caller {
+                    Span::current().record("caller.key", caller.key.as_str());
+                    request.extensions_mut().insert(caller);
+                }
+                within(limit, next.run(request)).await
+            }
+            Err(error) => Status::from(error).into_http(),
+        }
+    };
+    let mut response = answer.instrument(span).await;
+    call.end(&response);
+    if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The answer, or `DEADLINE_EXCEEDED`; the handler is then dropped.
+async fn within(limit: Option<Duration>, answer: impl Future<Output = Response>) -> Response {
+    let Some(limit) = limit else { return answer.await };
+    match tokio::time::timeout(limit, answer).await {
+        Ok(response) => response,
+        Err(_) => Status::from(Error::new(Reason::DeadlineExceeded, "the call's deadline passed")).into_http(),
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit. What is malformed is ignored,
+/// as tonic's own server does.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_token_comes_from_either_header_but_never_from_two_that_differ() {
+        let cases: [(&[(&'static str, &'static str)], Option<&str>); 9] = [
+            (&[("authorization", "Bearer abc")], Some("abc")),
+            (&[("authorization", "bearer  abc ")], Some("abc")),
+            (&[("x-api-key", "abc")], Some("abc")),
+            (&[("authorization", "Bearer abc"), ("x-api-key", "abc")], Some("abc")),
+            (&[("authorization", "Bearer abc"), ("x-api-key", "abd")], None),
+            (&[("authorization", "Basic abc")], None),
+            (&[("authorization", "abc")], None),
+            (&[("x-api-key", "abc"), ("x-api-key", "abc")], None),
+            (&[], None),
+        ];
+        for (given, wanted) in cases {
+            assert_eq!(token(&headers(given)), wanted, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn grpc_timeouts_are_read_as_the_protocol_says() {
+        let cases = [
+            ("100m", Some(Duration::from_millis(100))),
+            ("2S", Some(Duration::from_secs(2))),
+            ("1H", Some(Duration::from_secs(3600))),
+            ("123456789S", None),
+            ("S", None),
+            ("-1S", None),
+            ("5x", None),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(timeout(&headers(&[("grpc-timeout", text)])), wanted, "{text}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The authorization table: each method's least role, from the descriptors.
+
+use std::collections::HashMap;
+
+use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
+
+use crate::access::Role;
+use crate::api::convert;
+use crate::proto::DESCRIPTORS;
+
+/// One method of this API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Method {
+    /// `tributary.v1.SyncService/GetSync`.
+    pub name: String,
+    /// Least role that may call it.
+    pub role: Role,
+    /// True when the answer is a stream.
+    pub streams: bool,
+}
+
+/// Every method of this API by its path.
+pub struct Methods(HashMap<String, Method>);
+
+impl Methods {
+    /// The table. The build has checked that every method has a role.
+    pub fn of_this_api() -> Self {
+        let pool = DescriptorPool::decode(DESCRIPTORS).expect("the build wrote these descriptors");
+        let methods = pool
+            .services()
+            .filter(|service| service.package_name() == "tributary.v1")
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+            .map(|method| {
+                let name = format!("{}/{}", method.parent_service().full_name(), method.name());
+                let role = role(&pool, &method).expect("the build refuses a method without a role");
+                (format!("/{name}"), Method { name, role, streams: method.is_server_streaming() })
+            })
+            .collect();
+        Self(methods)
+    }
+
+    /// The method at a path (`/package.Service/Method`).
+    pub fn get(&self, path: &str) -> Option<&Method> {
+        self.0.get(path)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Method> {
+        self.0.values()
+    }
+}
+
+fn role(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Role> {
+    let extension = pool.get_extension_by_name("tributary.v1.rest")?;
+    let options = method.options();
+    let rest = options.get_extension(&extension);
+    let Some(Value::EnumNumber(number)) = rest.as_message()?.get_field_by_name("role").map(|role| role.into_owned())
+    else {
+        return None;
+    };
+    convert::role(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_in_the_table_and_only_watching_streams() {
+        let methods = Methods::of_this_api();
+        assert_eq!(methods.iter().count(), 39);
+        let streams: Vec<&str> =
+            methods.iter().filter(|method| method.streams).map(|method| method.name.as_str()).collect();
+        assert_eq!(streams, ["tributary.v1.SyncService/WatchSync"]);
+    }
+
+    #[test]
+    fn roles_are_those_of_the_protos() {
+        let methods = Methods::of_this_api();
+        let role = |path| methods.get(path).map(|method| method.role);
+        assert_eq!(role("/tributary.v1.SourceService/ListSources"), Some(Role::Viewer));
+        assert_eq!(role("/tributary.v1.SourceConnectionService/TestSourceConnection"), Some(Role::Runner));
+        assert_eq!(role("/tributary.v1.SourceConnectionService/CreateSourceConnection"), Some(Role::Editor));
+        assert_eq!(role("/tributary.v1.ApiKeyService/CreateApiKey"), Some(Role::Owner));
+        assert_eq!(role("/tributary.v1.ApiKeyService/Nothing"), None);
+    }
+}

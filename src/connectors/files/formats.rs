@@ -1,0 +1,92 @@
+//! What a file holds, by its type: title, text, language.
+
+mod archive;
+mod docx;
+mod html;
+mod pdf;
+mod plain;
+mod records;
+mod xlsx;
+
+use crate::connectors::RecordError;
+
+/// Most text that a document takes; the rest is cut and said so.
+const TEXT_BYTES: usize = 10 * 1024 * 1024;
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// The document's own title.
+    pub(super) title: Option<String>,
+    /// Its text.
+    pub(super) body: String,
+    pub(super) media_type: &'static str,
+    /// Programming language of source code.
+    pub(super) language: Option<&'static str>,
+    /// False when the type is not one whose text is taken.
+    pub(super) extracted: bool,
+    /// True when text was cut off.
+    pub(super) truncated: bool,
+}
+
+impl Content {
+    /// A file of which only the name is searched.
+    pub(super) fn name_only() -> Self {
+        Self { media_type: "application/octet-stream", ..Self::default() }
+    }
+
+    fn text(media_type: &'static str, title: Option<String>, body: String) -> Self {
+        let mut content = Self { title, body, media_type, extracted: true, ..Self::default() };
+        if content.body.len() > TEXT_BYTES {
+            content.body.truncate(content.body.floor_char_boundary(TEXT_BYTES));
+            content.truncated = true;
+        }
+        content
+    }
+}
+
+/// The file is broken, or not what its name says.
+pub(super) fn unparsable() -> RecordError {
+    RecordError { code: "unparsable", message: "the file is damaged, or not of the type that its name says".to_owned() }
+}
+
+fn encrypted() -> RecordError {
+    RecordError { code: "encrypted", message: "the file is protected by a password".to_owned() }
+}
+
+fn too_large() -> RecordError {
+    RecordError { code: "too_large", message: "the file expands beyond the limits".to_owned() }
+}
+
+/// Lower-case extension of a path, empty when there is none.
+pub(super) fn extension(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default()
+}
+
+/// Takes title and text out of a file.
+pub(super) fn content(path: &str, bytes: &[u8]) -> Result<Content, RecordError> {
+    let extension = extension(path);
+    match extension.as_str() {
+        "pdf" => return pdf::content(bytes),
+        "docx" | "docm" => return docx::content(bytes),
+        "xlsx" | "xlsm" => return xlsx::content(bytes),
+        _ => {}
+    }
+    let Some((text, certain)) = plain::decode(bytes) else { return Ok(Content::name_only()) };
+    Ok(match extension.as_str() {
+        "md" | "markdown" | "mdx" => Content::text("text/markdown", plain::markdown_title(&text), text),
+        "html" | "htm" | "xhtml" => html::content(&text)?,
+        "csv" => records::separated("text/csv", &text),
+        "tsv" => records::separated("text/tab-separated-values", &text),
+        "jsonl" | "ndjson" => records::json_lines(&text),
+        "json" => records::json(&text),
+        "txt" | "text" | "log" | "rst" | "adoc" | "asciidoc" | "org" | "tex" => Content::text("text/plain", None, text),
+        other => match plain::language(other) {
+            Some(language) => Content { language: Some(language), ..Content::text("text/plain", None, text) },
+            // Anything can be read as windows-1252; an unknown type must be surer.
+            None if certain => Content::text("text/plain", None, text),
+            None => Content::name_only(),
+        },
+    })
+}

@@ -1,0 +1,160 @@
+//! Walks a folder: in the order of names, without following links, and honest
+//! about what could not be listed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::connectors::files::config::Config;
+use crate::connectors::files::globs;
+use crate::connectors::paths::{self, ConfinementError};
+
+/// Name of the object that holds the files of the folder itself.
+pub(super) const ROOT: &str = ".";
+const DEEPEST: usize = 64;
+
+/// Which files the settings take.
+pub(super) struct Selection<'a> {
+    include: &'a [String],
+    exclude: &'a [String],
+}
+
+impl<'a> Selection<'a> {
+    pub(super) fn of(config: &'a Config) -> Self {
+        Self { include: &config.include, exclude: &config.exclude }
+    }
+
+    pub(super) fn takes_object(&self, object: &str) -> bool {
+        if object != ROOT {
+            return self.enters(object);
+        }
+        let for_root = |glob: &String| {
+            let glob = glob.trim_matches('/');
+            !glob.contains('/') || glob.starts_with("**/")
+        };
+        self.include.is_empty() || self.include.iter().any(for_root)
+    }
+
+    /// True when files below the folder may be taken.
+    pub(super) fn enters(&self, folder: &str) -> bool {
+        let inside = format!("{folder}/");
+        let left_out = |glob: &String| {
+            globs::matches(glob, folder) || (glob.ends_with("/**") && globs::matches(glob, &format!("{inside}x")))
+        };
+        (self.include.is_empty() || self.include.iter().any(|glob| globs::may_match_below(glob, folder)))
+            && !self.exclude.iter().any(left_out)
+    }
+
+    pub(super) fn takes_file(&self, path: &str) -> bool {
+        (self.include.is_empty() || self.include.iter().any(|glob| globs::matches(glob, path)))
+            && !self.exclude.iter().any(|glob| globs::matches(glob, path))
+    }
+}
+
+/// Something in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Path relative to the folder of the connection, with `/`.
+    pub(super) path: String,
+    pub(super) is_folder: bool,
+    /// False when the name is no text, so that it cannot be a key.
+    pub(super) is_text: bool,
+}
+
+/// What lies directly in a folder, ordered by path.
+pub(super) fn list(root: &Path, relative: &str) -> Result<Vec<Entry>, ConfinementError> {
+    let folder = match relative {
+        "" | ROOT => root.to_owned(),
+        relative => paths::confined(&[root.to_owned()], relative)?,
+    };
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ConfinementError::NotFound,
+        _ => ConfinementError::Unreadable(error),
+    };
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        let kind = match entry.file_type() {
+            Ok(kind) => kind,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
+        if text.starts_with('.') || !(kind.is_dir() || kind.is_file()) {
+            continue;
+        }
+        let path = match relative {
+            "" | ROOT => text.into_owned(),
+            relative => format!("{relative}/{text}"),
+        };
+        entries.push(Entry { path, is_folder: kind.is_dir(), is_text: name.to_str().is_some() });
+    }
+    entries.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(entries)
+}
+
+/// The files of one object, folder by folder.
+pub(super) struct Walk<'a> {
+    root: PathBuf,
+    selection: &'a Selection<'a>,
+    deep: bool,
+    folders: Vec<String>,
+    files: VecDeque<Entry>,
+    /// Folders that could not be listed: what is in them is not proved gone.
+    pub(super) unlisted: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn of(root: &Path, object: &str, selection: &'a Selection<'a>) -> Self {
+        Self {
+            root: root.to_owned(),
+            selection,
+            deep: object != ROOT,
+            folders: vec![object.to_owned()],
+            files: VecDeque::new(),
+            unlisted: 0,
+        }
+    }
+
+    fn enter(&mut self, folder: &str) {
+        let entries = match list(&self.root, folder) {
+            Ok(entries) => entries,
+            // Gone since its parent was listed.
+            Err(ConfinementError::NotFound) => return,
+            Err(_) => {
+                self.unlisted += 1;
+                return;
+            }
+        };
+        let mut below = Vec::new();
+        for entry in entries {
+            if !entry.is_folder {
+                if self.selection.takes_file(&entry.path) {
+                    self.files.push_back(entry);
+                }
+            } else if self.deep && self.selection.enters(&entry.path) {
+                if entry.is_text && entry.path.split('/').count() <= DEEPEST {
+                    below.push(entry.path);
+                } else {
+                    self.unlisted += 1;
+                }
+            }
+        }
+        self.folders.extend(below.into_iter().rev());
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        loop {
+            if let Some(file) = self.files.pop_front() {
+                return Some(file);
+            }
+            let folder = self.folders.pop()?;
+            self.enter(&folder);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Settings of a SQLite connection.
+
+use serde::Deserialize;
+
+use crate::connectors::rows::RowMapping;
+use crate::connectors::rows::patterns::{self, Patterns};
+use crate::connectors::rows::template::TemplateError;
+use crate::connectors::{Field, FieldType};
+use crate::error::Violation;
+
+/// Settings of a connection.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    /// The database file.
+    pub path: String,
+    /// Patterns of tables to read; none means all.
+    pub tables: Vec<String>,
+    /// Patterns of tables to leave out.
+    pub exclude_tables: Vec<String>,
+    /// Patterns of columns to leave out: `column` or `table.column`.
+    pub exclude_columns: Vec<String>,
+    /// Most rows of a table.
+    pub row_limit: Option<u64>,
+    /// Template of titles.
+    pub title_template: Option<String>,
+    /// Template of texts.
+    pub body_template: Option<String>,
+    /// Template of addresses.
+    pub url_template: Option<String>,
+    /// Settings that differ for some tables.
+    pub table_options: Vec<TableOptions>,
+}
+
+/// Settings of the tables that a pattern names; they win over the general ones.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TableOptions {
+    /// Pattern of table names; the first entry that matches counts.
+    pub table: String,
+    /// Patterns of columns to leave out, beside the general ones.
+    pub exclude_columns: Vec<String>,
+    /// Most rows.
+    pub row_limit: Option<u64>,
+    /// Template of titles.
+    pub title_template: Option<String>,
+    /// Template of texts.
+    pub body_template: Option<String>,
+    /// Template of addresses.
+    pub url_template: Option<String>,
+}
+
+impl Config {
+    pub(super) fn selects(&self, table: &str) -> bool {
+        let wanted = Patterns::new(&self.tables);
+        (wanted.is_empty() || wanted.matches(table)) && !Patterns::new(&self.exclude_tables).matches(table)
+    }
+
+    pub(super) fn excludes_column(&self, table: &str, column: &str) -> bool {
+        let excluded = |patterns: &[String]| {
+            let patterns = Patterns::new(patterns);
+            patterns.matches(column) || patterns.matches(&format!("{table}.{column}"))
+        };
+        excluded(&self.exclude_columns) || self.options(table).is_some_and(|options| excluded(&options.exclude_columns))
+    }
+
+    pub(super) fn limit(&self, table: &str) -> Option<u64> {
+        self.options(table).and_then(|options| options.row_limit).or(self.row_limit)
+    }
+
+    pub(super) fn mapping(&self, table: &str) -> Result<RowMapping, TemplateError> {
+        let own = self.options(table);
+        let choose = |own: Option<&Option<String>>, general: &Option<String>| {
+            own.and_then(Clone::clone).or_else(|| general.clone())
+        };
+        let title = choose(own.map(|options| &options.title_template), &self.title_template);
+        let body = choose(own.map(|options| &options.body_template), &self.body_template);
+        let url = choose(own.map(|options| &options.url_template), &self.url_template);
+        RowMapping::compile(title.as_deref(), body.as_deref(), url.as_deref())
+    }
+
+    fn options(&self, table: &str) -> Option<&TableOptions> {
+        self.table_options.iter().find(|options| patterns::matches(&options.table, table))
+    }
+
+    pub(super) fn violations(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        if self.path.is_empty() {
+            violations.push(Violation::new("config.path", "REQUIRED", "must name a database file"));
+        }
+        let mut templates = |prefix: &str, title: &Option<String>, body: &Option<String>, url: &Option<String>| {
+            if let Err(error) = RowMapping::compile(title.as_deref(), body.as_deref(), url.as_deref()) {
+                let field = format!("{prefix}.{}", error.setting);
+                violations.push(Violation::new(field, "INVALID_VALUE", error.reason));
+            }
+        };
+        templates("config", &self.title_template, &self.body_template, &self.url_template);
+        for (index, options) in self.table_options.iter().enumerate() {
+            let prefix = format!("config.tableOptions[{index}]");
+            templates(&prefix, &options.title_template, &options.body_template, &options.url_template);
+        }
+        violations
+    }
+}
+
+pub(super) fn fields() -> Vec<Field> {
+    let mut fields = vec![
+        field("path", FieldType::String, "Database file", "Path of the file, below a folder that the server may read"),
+        field(
+            "tables",
+            FieldType::StringList,
+            "Tables",
+            "Tables and views to read; * stands for any characters. All when empty",
+        ),
+        field("excludeTables", FieldType::StringList, "Tables to leave out", "Patterns of tables that are not read"),
+    ];
+    fields[0].required = true;
+    fields.extend(shared_fields());
+    let mut own = vec![field("table", FieldType::String, "Table", "Name or pattern of the tables that this is for")];
+    own[0].required = true;
+    own.extend(shared_fields());
+    let description = "Settings that differ for some tables; the first entry that matches a table counts";
+    fields.push(field("tableOptions", FieldType::ObjectList(own), "Settings of single tables", description));
+    fields
+}
+
+fn shared_fields() -> Vec<Field> {
+    vec![
+        field(
+            "excludeColumns",
+            FieldType::StringList,
+            "Columns to leave out",
+            "Patterns such as password or users.email",
+        ),
+        field("rowLimit", FieldType::Number, "Row limit", "Most rows to read of a table, in the order of its key"),
+        field("titleTemplate", FieldType::String, "Title", "Template of the title, such as {{ name }}"),
+        field("bodyTemplate", FieldType::String, "Text", "Template of the text that is searched"),
+        field(
+            "urlTemplate",
+            FieldType::String,
+            "Address",
+            "Template of the address, such as https://shop.example/{{ id }}",
+        ),
+    ]
+}
+
+fn field(name: &'static str, kind: FieldType, title: &'static str, description: &'static str) -> Field {
+    Field { name, kind, required: false, title, description, default: None }
+}

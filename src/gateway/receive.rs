@@ -1,0 +1,92 @@
+//! The body of a request: limited while it comes in, and again while it is
+//! unpacked, so that a small body cannot grow large.
+
+use std::io::Read as _;
+
+use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+
+use crate::gateway::media;
+use crate::gateway::problem::Problem;
+
+/// Whether the declared length alone is too much.
+pub(super) fn check_declared(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) { Err(too_large(limit)) } else { Ok(()) }
+}
+
+/// Whether the declared type can be read, before anything is.
+pub(super) fn check_type<B: Body>(headers: &HeaderMap, body: &B, wants_body: bool) -> Result<(), Problem> {
+    let is_empty = body.is_end_stream() || body.size_hint().upper() == Some(0);
+    if wants_body && !is_empty && media::is_json(headers) == Some(false) {
+        return Err(wrong_type());
+    }
+    if encoding(headers).is_some() {
+        return Ok(());
+    }
+    let message = "the body may be encoded with gzip once, or not at all";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
+        .with(ACCEPT_ENCODING, "gzip"))
+}
+
+/// How a body is packed.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Identity,
+    Gzip,
+}
+
+/// `None` for what we do not unpack, gzip within gzip included.
+fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    match (values.next().map(|value| value.to_str().unwrap_or_default().trim()), values.next()) {
+        (None, _) => Some(Encoding::Identity),
+        (Some(name), None) if name.eq_ignore_ascii_case("gzip") => Some(Encoding::Gzip),
+        (Some(name), None) if name.eq_ignore_ascii_case("identity") => Some(Encoding::Identity),
+        _ => None,
+    }
+}
+
+/// The answer to a body that is not JSON.
+pub(super) fn wrong_type() -> Problem {
+    let message = "the body must be application/json in UTF-8";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message).with(ACCEPT, "application/json")
+}
+
+/// Reads and unpacks the whole body.
+pub(super) async fn read<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = std::pin::pin!(body);
+    let mut received = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::invalid("the body ended early"))?;
+        if let Ok(data) = frame.into_data() {
+            if received.len() + data.len() > limit {
+                return Err(too_large(limit));
+            }
+            received.extend_from_slice(&data);
+        }
+    }
+    match encoding(headers) {
+        Some(Encoding::Gzip) => unpack(&received, limit),
+        _ => Ok(received.freeze()),
+    }
+}
+
+fn unpack(packed: &[u8], limit: usize) -> Result<Bytes, Problem> {
+    let mut unpacked = Vec::new();
+    let mut limited = MultiGzDecoder::new(packed).take(limit as u64 + 1);
+    limited.read_to_end(&mut unpacked).map_err(|_| Problem::invalid("the body is not valid gzip"))?;
+    if unpacked.len() > limit { Err(too_large(limit)) } else { Ok(unpacked.into()) }
+}
+
+fn too_large(limit: usize) -> Problem {
+    let message = format!("the body is larger than {limit} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message)
+}

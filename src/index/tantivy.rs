@@ -1,0 +1,256 @@
+//! The index on Tantivy: one index a collection, in
+//! `<data dir>/index/<collection id>`.
+//!
+//! All work is blocking and runs on the blocking pool. Reads see what was
+//! committed last and need no lock.
+
+mod chunk;
+mod collection;
+mod document;
+mod fact_query;
+mod facts;
+mod failure;
+mod filter;
+mod read;
+mod schema;
+mod search;
+mod text;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tantivy::indexer::UserOperation;
+
+use crate::filter::FieldKind;
+use crate::ids::{CollectionId, ConnectionId};
+use crate::index::tantivy::collection::{Collection, remove_folder};
+use crate::index::tantivy::document::{Record, documents, head_prefix, key_of, record_term};
+use crate::index::tantivy::failure::{failed, from_io};
+use crate::index::{Hits, Index, IndexError, Item, Listing, Manifest, Query, Target};
+use crate::record::Change;
+
+/// A writer that nobody used for so long is closed.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Fields that the filter of a search may have.
+pub const FILTER_FIELDS: &[(&str, FieldKind)] = filter::FIELDS;
+
+/// Keeps one Tantivy index a collection. Cheap to clone.
+#[derive(Clone)]
+pub struct TantivyIndex {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    root: PathBuf,
+    collections: Mutex<HashMap<CollectionId, Arc<Collection>>>,
+}
+
+impl TantivyIndex {
+    /// Keeps the indexes below a data directory. Each is opened when it is first
+    /// needed.
+    pub fn open(data_dir: &Path) -> Result<Self, IndexError> {
+        let root = data_dir.join("index");
+        std::fs::create_dir_all(&root).map_err(from_io)?;
+        Ok(Self { shared: Arc::new(Shared { root, collections: Mutex::new(HashMap::new()) }) })
+    }
+
+    /// Runs work on the blocking pool.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || work(&shared)).await.map_err(failed)?
+    }
+
+    /// Reads of a collection that has no index yet find nothing.
+    async fn read<T: Default + Send + 'static>(
+        &self,
+        collection: &CollectionId,
+        read: impl FnOnce(&Collection) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let id = collection.clone();
+        self.blocking(move |shared| match shared.existing(&id)? {
+            Some(collection) => read(&collection),
+            None => Ok(T::default()),
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn folder(&self, id: &CollectionId) -> PathBuf {
+        self.root.join(id.as_str())
+    }
+
+    fn collections(&self) -> MutexGuard<'_, HashMap<CollectionId, Arc<Collection>>> {
+        self.collections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn existing(&self, id: &CollectionId) -> Result<Option<Arc<Collection>>, IndexError> {
+        let mut collections = self.collections();
+        if let Some(collection) = collections.get(id) {
+            return Ok(Some(Arc::clone(collection)));
+        }
+        if !self.folder(id).is_dir() {
+            return Ok(None);
+        }
+        self.open(&mut collections, id).map(Some)
+    }
+
+    fn existing_or_new(&self, id: &CollectionId) -> Result<Arc<Collection>, IndexError> {
+        let mut collections = self.collections();
+        match collections.get(id) {
+            Some(collection) => Ok(Arc::clone(collection)),
+            None => self.open(&mut collections, id),
+        }
+    }
+
+    fn open(
+        &self,
+        collections: &mut HashMap<CollectionId, Arc<Collection>>,
+        id: &CollectionId,
+    ) -> Result<Arc<Collection>, IndexError> {
+        let collection = Arc::new(Collection::open(id.clone(), &self.folder(id))?);
+        collections.insert(id.clone(), Arc::clone(&collection));
+        Ok(collection)
+    }
+
+    fn apply(&self, target: &Target, changes: Vec<Change>) -> Result<(), IndexError> {
+        let collection = self.existing_or_new(&target.collection)?;
+        // Documents are built before any lock is taken.
+        let mut operations = Vec::with_capacity(changes.len() * 2);
+        for change in changes {
+            append(&collection, target, change, &mut operations)?;
+        }
+        collection.apply(&target.connection, operations)
+    }
+
+    fn drop_collection(&self, id: &CollectionId) -> Result<(), IndexError> {
+        let collection = self.collections().remove(id);
+        match collection {
+            Some(collection) => collection.remove(),
+            None => remove_folder(&self.folder(id)),
+        }
+    }
+}
+
+fn append(
+    collection: &Collection,
+    target: &Target,
+    change: Change,
+    operations: &mut Vec<UserOperation>,
+) -> Result<(), IndexError> {
+    let fields = &collection.fields;
+    match change {
+        Change::Delete { key } => operations.push(UserOperation::Delete(record_term(fields, key))),
+        Change::Upsert { key, fingerprint, object, source_key, document } => {
+            operations.push(UserOperation::Delete(record_term(fields, key)));
+            let record = Record { target, key, fingerprint, object: &object, source_key, document };
+            operations.extend(documents(fields, record)?.into_iter().map(UserOperation::Add));
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Index for TantivyIndex {
+    async fn manifest(&self, target: &Target, object: &str) -> Result<Manifest, IndexError> {
+        let (connection, object) = (target.connection.clone(), object.to_owned());
+        self.read(&target.collection, move |collection| {
+            collection.starts_over(&connection);
+            read::manifest(&collection.fields, &collection.searcher(), &connection, &object)
+                .map_err(|cause| collection.failure(cause))
+        })
+        .await
+    }
+
+    async fn objects(&self, target: &Target) -> Result<Vec<(String, u64)>, IndexError> {
+        let connection = target.connection.clone();
+        self.read(&target.collection, move |collection| {
+            collection.starts_over(&connection);
+            let objects = read::heads(&collection.fields, &collection.searcher(), &head_prefix(&connection));
+            Ok(objects.map_err(|cause| collection.failure(cause))?.into_iter().collect())
+        })
+        .await
+    }
+
+    async fn apply(&self, target: &Target, changes: Vec<Change>) -> Result<(), IndexError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let target = target.clone();
+        self.blocking(move |shared| shared.apply(&target, changes)).await
+    }
+
+    async fn commit(&self, collection: &CollectionId) -> Result<(), IndexError> {
+        self.read(collection, |collection| collection.commit()).await
+    }
+
+    async fn clear(&self, collection: &CollectionId, connection: &ConnectionId) -> Result<u64, IndexError> {
+        let connection = connection.clone();
+        self.read(collection, move |collection| collection.clear(Some(&connection))).await
+    }
+
+    async fn clear_collection(&self, collection: &CollectionId) -> Result<u64, IndexError> {
+        self.read(collection, |collection| collection.clear(None)).await
+    }
+
+    async fn drop_collection(&self, collection: &CollectionId) -> Result<(), IndexError> {
+        let id = collection.clone();
+        self.blocking(move |shared| shared.drop_collection(&id)).await
+    }
+
+    async fn count(&self, collection: &CollectionId, connection: Option<&ConnectionId>) -> Result<u64, IndexError> {
+        let prefix = connection.map(head_prefix).unwrap_or_default();
+        self.read(collection, move |collection| {
+            let heads = read::heads(&collection.fields, &collection.searcher(), &prefix);
+            Ok(heads.map_err(|cause| collection.failure(cause))?.values().sum())
+        })
+        .await
+    }
+
+    async fn search(&self, collection: &CollectionId, query: &Query) -> Result<Hits, IndexError> {
+        let query = query.clone();
+        let id = collection.clone();
+        self.blocking(move |shared| match shared.existing(&id)? {
+            Some(collection) => search::search(&collection, &query),
+            None => Ok(Hits { hits: Vec::new(), more: false }),
+        })
+        .await
+    }
+
+    async fn get(&self, collection: &CollectionId, id: &str) -> Result<Option<Item>, IndexError> {
+        let Some(key) = key_of(id) else { return Ok(None) };
+        self.read(collection, move |collection| {
+            read::get(&collection.fields, &collection.searcher(), key).map_err(|cause| collection.failure(cause))
+        })
+        .await
+    }
+
+    async fn list(&self, collection: &CollectionId, listing: &Listing) -> Result<Vec<Item>, IndexError> {
+        let after = read::position(listing)?;
+        let listing = listing.clone();
+        self.read(collection, move |collection| {
+            read::list(&collection.fields, &collection.searcher(), &listing, after)
+                .map_err(|cause| collection.failure(cause))
+        })
+        .await
+    }
+
+    async fn close_idle(&self) -> Result<(), IndexError> {
+        self.blocking(|shared| {
+            let open: Vec<Arc<Collection>> = shared.collections().values().cloned().collect();
+            open.iter().try_for_each(|collection| collection.close_if_idle(IDLE))
+        })
+        .await
+    }
+}

@@ -1,0 +1,177 @@
+//! Searches: chunks are ranked, records are answered.
+
+use std::collections::HashSet;
+
+use tantivy::collector::TopDocs;
+use tantivy::query::{BooleanQuery, ConstScoreQuery, Occur, Query as TantivyQuery, TermQuery};
+use tantivy::schema::{IndexRecordOption, TantivyDocument};
+use tantivy::snippet::SnippetGenerator;
+use tantivy::{DocAddress, Searcher, SegmentOrdinal};
+
+use crate::index::tantivy::collection::Collection;
+use crate::index::tantivy::document::{body, item, record_term};
+use crate::index::tantivy::filter;
+use crate::index::tantivy::read::{Wide, head};
+use crate::index::tantivy::schema::{Fields, KEY};
+use crate::index::tantivy::text::{self, TextQuery};
+use crate::index::{Hit, Hits, IndexError, Query};
+use crate::record::Key;
+
+/// Results that can be paged to.
+pub(crate) const DEEPEST: usize = 1000;
+
+const SNIPPET_CHARACTERS: usize = 240;
+
+/// Answers a search.
+pub(crate) fn search(collection: &Collection, query: &Query) -> Result<Hits, IndexError> {
+    let facts = collection.fields.facts;
+    let filter = query.filter.as_ref().map(|wanted| filter::query(wanted, facts)).transpose()?;
+    let Some(text) = text::parse(&collection.fields, &query.text) else {
+        return Ok(Hits { hits: Vec::new(), more: false });
+    };
+    let search = Search { fields: &collection.fields, searcher: collection.searcher(), text };
+    search.hits(filter, query).map_err(|cause| collection.failure(cause))
+}
+
+struct Search<'a> {
+    fields: &'a Fields,
+    searcher: Searcher,
+    text: TextQuery,
+}
+
+/// A record and its best chunk.
+struct Found {
+    key: Key,
+    score: f64,
+    best: DocAddress,
+}
+
+impl Search<'_> {
+    fn hits(&self, filter: Option<Box<dyn TantivyQuery>>, query: &Query) -> tantivy::Result<Hits> {
+        let end = query.offset.saturating_add(query.limit).min(DEEPEST);
+        let ranked = self.ranked(&self.chunk_query(filter), query.min_score, end + 1)?;
+        let more = ranked.len() > end && end < DEEPEST && query.limit > 0;
+        let snippets = Snippets::new(self)?;
+        let mut hits = Vec::new();
+        for found in ranked.into_iter().take(end).skip(query.offset) {
+            hits.extend(self.hit(&snippets, found)?);
+        }
+        Ok(Hits { hits, more })
+    }
+
+    fn chunk_query(&self, filter: Option<Box<dyn TantivyQuery>>) -> BooleanQuery {
+        let mut parts = vec![(Occur::Must, self.text.wanted.box_clone())];
+        if let Some(filter) = filter {
+            // A filter decides, it does not rank.
+            parts.push((Occur::Must, Box::new(ConstScoreQuery::new(filter, 0.0))));
+        }
+        if let Some(excluded) = &self.text.excluded {
+            parts.push((Occur::MustNot, excluded.box_clone()));
+        }
+        BooleanQuery::new(parts)
+    }
+
+    /// The best records, by their best chunks. How many chunks that takes is not
+    /// known before, so more are fetched until it is enough.
+    fn ranked(&self, query: &BooleanQuery, min_score: Option<f64>, wanted: usize) -> tantivy::Result<Vec<Found>> {
+        let all = usize::try_from(self.searcher.num_docs()).unwrap_or(usize::MAX).max(1);
+        let mut depth = wanted.saturating_mul(2).max(64);
+        loop {
+            depth = depth.min(all);
+            let chunks = self.searcher.search(query, &TopDocs::with_limit(depth).order_by_score())?;
+            let is_all = chunks.len() < depth || depth == all;
+            let found = self.records(chunks, min_score, wanted)?;
+            if is_all || found.len() >= wanted {
+                return Ok(found);
+            }
+            depth = depth.saturating_mul(4);
+        }
+    }
+
+    fn records(
+        &self,
+        chunks: Vec<(f32, DocAddress)>,
+        min_score: Option<f64>,
+        wanted: usize,
+    ) -> tantivy::Result<Vec<Found>> {
+        let mut columns: Vec<Option<Wide>> = self.searcher.segment_readers().iter().map(|_| None).collect();
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        for (score, best) in chunks {
+            let score = f64::from(score);
+            if found.len() >= wanted || min_score.is_some_and(|least| score < least) {
+                break;
+            }
+            let Some(key) = self.key(&mut columns, best)? else { continue };
+            if seen.insert(key) && !self.is_excluded(key)? {
+                found.push(Found { key, score, best });
+            }
+        }
+        Ok(found)
+    }
+
+    fn key(&self, columns: &mut [Option<Wide>], address: DocAddress) -> tantivy::Result<Option<Key>> {
+        let ordinal: SegmentOrdinal = address.segment_ord;
+        let slot = &mut columns[ordinal as usize];
+        let column = match slot {
+            Some(column) => column,
+            None => slot.insert(Wide::open(self.searcher.segment_reader(ordinal), KEY)?),
+        };
+        Ok(column.get(address.doc_id).map(Key))
+    }
+
+    /// A word is excluded from the record, also where another chunk has it.
+    fn is_excluded(&self, key: Key) -> tantivy::Result<bool> {
+        let Some(excluded) = &self.text.excluded else { return Ok(false) };
+        let record = TermQuery::new(record_term(self.fields, key), IndexRecordOption::Basic);
+        let both = BooleanQuery::intersection(vec![Box::new(record), excluded.box_clone()]);
+        Ok(both.count(&self.searcher)? > 0)
+    }
+
+    fn hit(&self, snippets: &Snippets, found: Found) -> tantivy::Result<Option<Hit>> {
+        let chunk: TantivyDocument = self.searcher.doc(found.best)?;
+        let content = body(self.fields, &chunk);
+        let item = match item(self.fields, found.key, &chunk, content.clone()) {
+            Some(item) => Some(item),
+            None => {
+                let head = head(self.fields, &self.searcher, found.key)?;
+                head.and_then(|head| item(self.fields, found.key, &head, content.clone()))
+            }
+        };
+        Ok(item.map(|item| Hit { score: found.score, snippets: snippets.of(&item.title, &content), item }))
+    }
+}
+
+/// Cuts out what matched.
+struct Snippets {
+    bodies: [SnippetGenerator; 2],
+    titles: [SnippetGenerator; 2],
+}
+
+impl Snippets {
+    fn new(search: &Search<'_>) -> tantivy::Result<Self> {
+        let generator = |field| {
+            let mut generator = SnippetGenerator::create(&search.searcher, &*search.text.wanted, field)?;
+            generator.set_max_num_chars(SNIPPET_CHARACTERS);
+            tantivy::Result::Ok(generator)
+        };
+        let Fields { title, body, title_stemmed, body_stemmed, .. } = *search.fields;
+        Ok(Self {
+            bodies: [generator(body)?, generator(body_stemmed)?],
+            titles: [generator(title)?, generator(title_stemmed)?],
+        })
+    }
+
+    /// From the body, else from the title, else how the body starts.
+    fn of(&self, title: &str, body: &str) -> Vec<String> {
+        let matched = cut_out(&self.bodies, body).or_else(|| cut_out(&self.titles, title));
+        let snippet = matched.unwrap_or_else(|| body.chars().take(SNIPPET_CHARACTERS).collect());
+        let snippet = snippet.trim();
+        if snippet.is_empty() { Vec::new() } else { vec![snippet.to_owned()] }
+    }
+}
+
+fn cut_out(generators: &[SnippetGenerator], text: &str) -> Option<String> {
+    let fragments = generators.iter().map(|generator| generator.snippet(text));
+    fragments.filter(|snippet| !snippet.highlighted().is_empty()).map(|snippet| snippet.fragment().to_owned()).next()
+}

@@ -1,0 +1,99 @@
+//! A gRPC client for any method of the descriptors, with JSON in and out.
+
+use bytes::{Buf, BufMut};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
+use serde_json::Value;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+/// The descriptors of this API.
+pub fn descriptors() -> DescriptorPool {
+    DescriptorPool::decode(tributary::proto::DESCRIPTORS).expect("the descriptors decode")
+}
+
+/// Every method of this API.
+pub fn methods() -> Vec<MethodDescriptor> {
+    descriptors()
+        .services()
+        .filter(|service| service.package_name() == "tributary.v1")
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .collect()
+}
+
+/// A connection to a server.
+pub struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects to `http://HOST:PORT`.
+    pub async fn connect(base: &str) -> Self {
+        let channel = Endpoint::from_shared(base.to_owned()).expect("an address").connect().await.expect("it answers");
+        Self { channel }
+    }
+
+    /// Calls a method; answers the first message, or the status. A stream that
+    /// ends without a message answers null.
+    pub async fn call(&self, method: &MethodDescriptor, request: &Value, key: Option<&str>) -> Result<Value, Status> {
+        let message = DynamicMessage::deserialize(method.input(), request).expect("the request fits its message");
+        let mut request = Request::new(message.encode_to_vec());
+        if let Some(key) = key {
+            let value = format!("Bearer {key}").parse().map_err(|_| Status::new(Code::Unknown, "key"))?;
+            request.metadata_mut().insert("authorization", value);
+        }
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let path = path.parse().expect("a path");
+        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let first = if method.is_server_streaming() {
+            let mut stream = client.server_streaming(request, path, Raw).await?.into_inner();
+            stream.message().await?
+        } else {
+            Some(client.unary(request, path, Raw).await?.into_inner())
+        };
+        let Some(bytes) = first else { return Ok(Value::Null) };
+        let reply = DynamicMessage::decode(method.output(), bytes.as_slice()).expect("the reply fits its message");
+        Ok(serde_json::to_value(&reply).expect("it has a JSON form"))
+    }
+}
+
+/// Messages as bytes.
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Raw;
+    type Decoder = Raw;
+
+    fn encoder(&mut self) -> Raw {
+        Raw
+    }
+
+    fn decoder(&mut self) -> Raw {
+        Raw
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        target.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut bytes = vec![0; source.remaining()];
+        source.copy_to_slice(&mut bytes);
+        Ok(Some(bytes))
+    }
+}

@@ -1,0 +1,294 @@
+//! A whole server of its own for a test, on a free port, with a store of its own,
+//! and a REST client that knows its address and key.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::StreamExt;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tributary::config::{Config, Database, KeySource};
+use tributary::server::{self, Options, Running};
+
+use super::postgres;
+
+/// Key of the administrator in tests.
+pub const ADMIN_KEY: &str = "an-admin-key-that-only-tests-use";
+
+/// A running server.
+pub struct Server {
+    running: Option<Running>,
+    folder: TempDir,
+    configure: Box<dyn Fn(&mut Config) + Send>,
+    /// `http://127.0.0.1:PORT`.
+    pub base: String,
+    client: reqwest::Client,
+}
+
+/// An answer of the REST door.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// JSON body, or null.
+    pub body: Value,
+    /// Body as text.
+    pub text: String,
+}
+
+impl Reply {
+    /// The body, if the status is 200; else fails the test with all there is.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text);
+        assert_eq!(self.body["success"], json!(true), "{}", self.text);
+        self.body
+    }
+
+    /// Checks an error's status and word, and answers its body.
+    #[track_caller]
+    pub fn error(self, status: u16, word: &str) -> Value {
+        assert_eq!((self.status, self.body["error"].as_str()), (status, Some(word)), "{}", self.text);
+        assert_eq!(self.body["success"], json!(false), "{}", self.text);
+        self.body
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+impl Server {
+    /// Starts one.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts one with other settings.
+    pub async fn start_with(change: impl Fn(&mut Config) + Send + 'static) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(folder.path().join("files")).expect("a folder for files");
+        let files = folder.path().join("files");
+        let store = match std::env::var("TRIBUTARY_TEST_STORE").as_deref() {
+            Ok("postgresql") => {
+                let url = SecretString::from(postgres::Database::create().await.url());
+                Some((url, tributary::secrets::KeyRing::generate().1))
+            }
+            Ok("sqlite") | Err(_) => None,
+            Ok(other) => panic!("TRIBUTARY_TEST_STORE is `{other}`, not `sqlite` or `postgresql`"),
+        };
+        let configure = Box::new(move |config: &mut Config| {
+            config.admin_key = Some(SecretString::from(ADMIN_KEY));
+            config.file_roots = vec![files.clone()];
+            if let Some((url, key)) = &store {
+                config.database = Database::Postgres;
+                config.database_url = url.clone();
+                config.encryption_key = KeySource::Given(key.clone());
+            }
+            change(config);
+        });
+        Self::boot(folder, configure).await
+    }
+
+    async fn boot(folder: TempDir, configure: Box<dyn Fn(&mut Config) + Send>) -> Self {
+        let mut config = Config::in_folder(&folder.path().join("data"));
+        configure(&mut config);
+        let running = server::start(config, Options::default()).await.expect("the server starts");
+        let base = format!("http://{}", running.addresses()[0]);
+        let client = reqwest::Client::builder().build().expect("a client");
+        Self { running: Some(running), folder, configure, base, client }
+    }
+
+    /// Stops it in good order and starts it again on the same data.
+    pub async fn restart(mut self) -> Self {
+        self.stop().await;
+        let Self { folder, configure, .. } = self;
+        Self::boot(folder, configure).await
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.shutdown().await;
+        }
+    }
+
+    /// Folder that file-like sources may read.
+    pub fn files(&self) -> PathBuf {
+        self.folder.path().join("files")
+    }
+
+    /// Folder of the stores.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
+    /// A request as the administrator; the path begins with `/`.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.anonymous(method, path).bearer_auth(ADMIN_KEY)
+    }
+
+    /// A request without a key.
+    pub fn anonymous(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.client.request(method, format!("{}{path}", self.base)).timeout(Duration::from_secs(60))
+    }
+
+    /// GET as the administrator.
+    pub async fn get(&self, path: &str) -> Reply {
+        send(self.request("GET", path)).await
+    }
+
+    /// POST as the administrator.
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        send(self.request("POST", path).json(&body)).await
+    }
+
+    /// PUT as the administrator.
+    pub async fn put(&self, path: &str, body: Value) -> Reply {
+        send(self.request("PUT", path).json(&body)).await
+    }
+
+    /// PATCH as the administrator.
+    pub async fn patch(&self, path: &str, body: Value) -> Reply {
+        send(self.request("PATCH", path).json(&body)).await
+    }
+
+    /// DELETE as the administrator.
+    pub async fn delete(&self, path: &str) -> Reply {
+        send(self.request("DELETE", path)).await
+    }
+
+    /// Makes a collection.
+    pub async fn collection(&self, name: &str) -> String {
+        let body = self.post("/api/v1/collections", json!({"name": name})).await.ok();
+        id_of(&body["collection"])
+    }
+
+    /// Makes a connection to a database of the tests' PostgreSQL.
+    pub async fn postgres_connection(&self, collection: &str, database: &postgres::Database, config: Value) -> String {
+        let body = json!({
+            "collectionId": collection, "sourceShortName": "postgresql", "name": "Database", "config": config,
+            "credentials": {
+                "host": "127.0.0.1", "port": database.port, "database": database.name,
+                "username": postgres::USER, "password": postgres::PASSWORD,
+            },
+        });
+        let body = self.post("/api/v1/source-connections", body).await.ok();
+        id_of(&body["sourceConnection"])
+    }
+
+    /// Makes a connection to the folder of files.
+    pub async fn files_connection(&self, collection: &str, config: Value) -> String {
+        let mut config = config;
+        config["path"] = json!(self.files());
+        let body = json!({
+            "collectionId": collection, "sourceShortName": "files", "name": "Files", "config": config,
+            "credentials": {},
+        });
+        let body = self.post("/api/v1/source-connections", body).await.ok();
+        id_of(&body["sourceConnection"])
+    }
+
+    /// Runs a sync to its end and answers it.
+    pub async fn sync(&self, connection: &str) -> Value {
+        let run = self.post(&format!("/api/v1/source-connections/{connection}/run"), json!({})).await.ok();
+        assert_eq!(run["status"], json!("started"));
+        self.finished(run["syncId"].as_str().expect("an id")).await
+    }
+
+    /// Follows a sync by its event stream to its end and answers it.
+    pub async fn finished(&self, sync: &str) -> Value {
+        let events = self.events(sync, None).await;
+        let last = events.last().expect("an event");
+        assert_eq!(last.name, "finished", "{events:?}");
+        last.data["finished"].clone()
+    }
+
+    /// Reads an event stream to its end.
+    pub async fn events(&self, sync: &str, after: Option<&str>) -> Vec<Event> {
+        let mut request =
+            self.request("GET", &format!("/api/v1/syncs/{sync}/events")).timeout(Duration::from_secs(300));
+        request = request.header("accept", "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let response = request.send().await.expect("an answer");
+        if response.status() == 204 {
+            return Vec::new();
+        }
+        assert_eq!(response.status(), 200, "{:?}", response.text().await);
+        let mut text = String::new();
+        let mut body = response.bytes_stream();
+        while let Some(chunk) = body.next().await {
+            text.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).expect("UTF-8"));
+        }
+        parse_events(&text)
+    }
+
+    /// Every item of a collection, through ListItems.
+    pub async fn items(&self, collection: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut token = String::new();
+        loop {
+            let path = format!("/api/v1/collections/{collection}/items?pageSize=1000&pageToken={token}");
+            let mut body = self.get(&path).await.ok();
+            items.append(body["items"].as_array_mut().expect("items"));
+            match body["nextPageToken"].as_str() {
+                Some(next) => token = next.to_owned(),
+                None => return items,
+            }
+        }
+    }
+}
+
+/// One server-sent event.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// `id:` line.
+    pub id: String,
+    /// `event:` line.
+    pub name: String,
+    /// `data:` line.
+    pub data: Value,
+}
+
+fn parse_events(text: &str) -> Vec<Event> {
+    let field = |block: &str, name: &str| {
+        block.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim_start().to_owned()))
+    };
+    text.split("\n\n")
+        .filter_map(|block| {
+            let data = field(block, "data:")?;
+            Some(Event {
+                id: field(block, "id:").unwrap_or_default(),
+                name: field(block, "event:").unwrap_or_default(),
+                data: serde_json::from_str(&data).expect("JSON"),
+            })
+        })
+        .collect()
+}
+
+/// Sends a request and reads the answer.
+pub async fn send(request: reqwest::RequestBuilder) -> Reply {
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let text = response.text().await.expect("a body");
+    Reply { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
+}
+
+/// The `id` of a resource.
+#[track_caller]
+pub fn id_of(resource: &Value) -> String {
+    resource["id"].as_str().expect("an id").to_owned()
+}
