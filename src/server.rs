@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 use tracing::{info, warn};
 
@@ -248,7 +248,7 @@ impl Parts<'_> {
         };
         let gateway = Gateway::new(settings, proto::DESCRIPTORS, grpc.clone())
             .map_err(|error| StartError::Parts(error.into()))?;
-        let openapi = openapi(&gateway);
+        let openapi = openapi(gateway.table());
         let pages = Pages {
             docs: gateway::docs::page(&openapi, &self.base).map_err(|error| StartError::Parts(error.into()))?,
             openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
@@ -257,8 +257,8 @@ impl Parts<'_> {
     }
 }
 
-/// The OpenAPI document of the routes that the gateway serves.
-fn openapi(gateway: &Gateway) -> serde_json::Value {
+/// The OpenAPI document of the routes that a server serves.
+pub fn openapi(table: &gateway::rules::Table) -> serde_json::Value {
     let settings = OpenApiSettings {
         title: "Tributary".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -268,7 +268,7 @@ fn openapi(gateway: &Gateway) -> serde_json::Value {
         reasons: api::examples::reasons(),
         role_name: api::examples::role_name,
     };
-    gateway::openapi::document(gateway.table(), &settings)
+    gateway::openapi::document(table, &settings)
 }
 
 /// The HTTP status of an error reason.
