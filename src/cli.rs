@@ -3,10 +3,13 @@
 //! where there is no end to wait for.
 
 pub mod config;
+pub mod demo;
 pub mod doctor;
 pub mod failure;
 pub mod flags;
 pub mod keys;
+pub mod openapi;
+pub mod serve;
 pub mod source;
 
 use std::process::ExitCode;
@@ -36,10 +39,16 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the server.
+    Serve(serve::Serve),
+    /// See it work: sync the bundled sample, search it, and look around.
+    Demo(demo::Demo),
     /// Print the configuration in force, with where each value comes from.
     Config(SettingFlags),
     /// Check configuration, key, stores, ports and disk, and say the mend.
     Doctor(SettingFlags),
+    /// Print the OpenAPI document of the REST API.
+    Openapi,
     /// Make, list and revoke API keys, or make an encryption key.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -52,6 +61,9 @@ enum Command {
 pub async fn run(arguments: Cli) -> ExitCode {
     let Cli { json, command } = arguments;
     let result = match command {
+        Command::Serve(serve) => serve::run(serve, json).await,
+        Command::Demo(demo) => demo::run(demo, json).await,
+        Command::Openapi => openapi::run(),
         Command::Config(flags) => config::run(&flags, json),
         Command::Doctor(flags) => doctor::run(&flags, json).await,
         Command::Keys(command) => keys::run(command, json).await,

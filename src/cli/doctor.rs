@@ -15,10 +15,8 @@ use crate::config::{Config, Database, KeySource};
 use crate::connectors::builtin;
 use crate::connectors::catalogue::check_specs;
 use crate::secrets::{Vault, source};
+use crate::server::CANARY;
 use crate::store::Store;
-
-/// Name of the stored canary; the server's start writes it.
-const CANARY: &str = "encryption_canary";
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,6 +32,7 @@ pub enum Command {
     Check(Settings),
     /// List what can be synced, one level.
     Discover {
+        /// Source and settings.
         #[command(flatten)]
         settings: Settings,
         /// Object to look into.
@@ -40,6 +41,7 @@ pub enum Command {
     },
     /// Read records and print the documents that they become, one JSON a line.
     Read {
+        /// Source and settings.
         #[command(flatten)]
         settings: Settings,
         /// Stop after so many documents.
