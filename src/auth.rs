@@ -15,7 +15,7 @@ use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::{Instrument, Span};
 
 use crate::access::Caller;
@@ -145,13 +145,13 @@ async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -
 
     let answer = async {
         match gate.admit(&path, request.headers()).await {
-            Ok(caller) => {
-                if let Some(caller) = caller {
-                    Span::current().record("caller.key", caller.key.as_str());
-                    request.extensions_mut().insert(caller);
-                }
-                within(limit, next.run(request)).await
+            Ok(Some(caller)) => {
+                Span::current().record("caller.key", caller.key.as_str());
+                request.extensions_mut().insert(caller);
+                completed(within(limit, next.run(request)).await)
             }
+            // Health and reflection answer as their own protocols say.
+            Ok(None) => next.run(request).await,
             Err(error) => Status::from(error).into_http(),
         }
     };
@@ -170,6 +170,36 @@ async fn within(limit: Option<Duration>, answer: impl Future<Output = Response>)
         Ok(response) => response,
         Err(_) => Status::from(Error::new(Reason::DeadlineExceeded, "the call's deadline passed")).into_http(),
     }
+}
+
+/// What tonic refuses by itself (an unknown method, a message that is too large or
+/// cannot be read) has no details; every error of this API has.
+fn completed(response: Response) -> Response {
+    let headers = response.headers();
+    let ours = headers.contains_key("grpc-status-details-bin");
+    let Some(status) = Status::from_header_map(headers).filter(|status| !ours && status.code() != Code::Ok) else {
+        return response;
+    };
+    let (reason, message) = match status.code() {
+        Code::Unimplemented => (Reason::NotSupported, "there is no such method, or not with this encoding"),
+        Code::OutOfRange | Code::ResourceExhausted => (Reason::PayloadTooLarge, "the message is too large"),
+        // So tonic calls a message that is not of the method's type.
+        Code::Internal | Code::InvalidArgument => (Reason::InvalidArgument, "the message cannot be read"),
+        Code::Cancelled => (Reason::Cancelled, "the call was cancelled"),
+        Code::DeadlineExceeded => (Reason::DeadlineExceeded, "the call's deadline passed"),
+        Code::Unavailable => (Reason::Unavailable, "the server is not available"),
+        _ => return with_details(response, Error::internal(status)),
+    };
+    with_details(response, Error::new(reason, message).caused_by(status))
+}
+
+/// The error in place of the answer; what tonic says of encodings stays.
+fn with_details(response: Response, error: Error) -> Response {
+    let mut replaced: Response = Status::from(error).into_http();
+    if let Some(encodings) = response.headers().get("grpc-accept-encoding") {
+        replaced.headers_mut().insert("grpc-accept-encoding", encodings.clone());
+    }
+    replaced
 }
 
 /// `grpc-timeout`: at most eight digits and a unit. What is malformed is ignored,
@@ -206,19 +236,19 @@ mod tests {
 
     #[test]
     fn a_token_comes_from_either_header_but_never_from_two_that_differ() {
-        let cases: [(&[(&'static str, &'static str)], Option<&str>); 9] = [
-            (&[("authorization", "Bearer abc")], Some("abc")),
-            (&[("authorization", "bearer  abc ")], Some("abc")),
-            (&[("x-api-key", "abc")], Some("abc")),
-            (&[("authorization", "Bearer abc"), ("x-api-key", "abc")], Some("abc")),
-            (&[("authorization", "Bearer abc"), ("x-api-key", "abd")], None),
-            (&[("authorization", "Basic abc")], None),
-            (&[("authorization", "abc")], None),
-            (&[("x-api-key", "abc"), ("x-api-key", "abc")], None),
-            (&[], None),
+        let cases = [
+            (vec![("authorization", "Bearer abc")], Some("abc")),
+            (vec![("authorization", "bearer  abc ")], Some("abc")),
+            (vec![("x-api-key", "abc")], Some("abc")),
+            (vec![("authorization", "Bearer abc"), ("x-api-key", "abc")], Some("abc")),
+            (vec![("authorization", "Bearer abc"), ("x-api-key", "abd")], None),
+            (vec![("authorization", "Basic abc")], None),
+            (vec![("authorization", "abc")], None),
+            (vec![("x-api-key", "abc"), ("x-api-key", "abc")], None),
+            (vec![], None),
         ];
         for (given, wanted) in cases {
-            assert_eq!(token(&headers(given)), wanted, "{given:?}");
+            assert_eq!(token(&headers(&given)), wanted, "{given:?}");
         }
     }
 

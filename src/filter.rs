@@ -9,7 +9,7 @@ pub mod compare;
 mod lex;
 mod parse;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde_json::Value;
 

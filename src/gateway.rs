@@ -22,6 +22,8 @@ pub mod rules;
 mod scalar;
 mod stream;
 pub mod template;
+#[cfg(test)]
+mod tests;
 mod trie;
 mod well_known;
 pub mod words;
@@ -109,12 +111,13 @@ pub struct Gateway {
 struct Inner {
     settings: Settings,
     table: Table,
+    pace: stream::Pace,
 }
 
 /// A path that is in the table.
 struct Found {
     route: usize,
-    segments: Vec<String>,
+    segments: Vec<path::PathSegment>,
 }
 
 impl Gateway {
@@ -128,9 +131,10 @@ impl Gateway {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let table = Table::load(descriptors, settings.options_extension)?;
+        let pace = stream::Pace::default();
         let grpc = grpc.map_response(|response| response.map(tonic::body::Body::new));
         let grpc = grpc.map_err(|error: S::Error| tonic::Status::from_error(error.into()));
-        Ok(Self { inner: Arc::new(Inner { settings, table }), grpc: Grpc::new(grpc) })
+        Ok(Self { inner: Arc::new(Inner { settings, table, pace }), grpc: Grpc::new(grpc) })
     }
 
     /// The rules that are served.
@@ -221,7 +225,7 @@ impl Inner {
         receive::check_declared(&parts.headers, self.settings.max_body)
     }
 
-    fn segments(&self, path: &str) -> Result<Vec<String>, Problem> {
+    fn segments(&self, path: &str) -> Result<Vec<path::PathSegment>, Problem> {
         path::segments(&self.without_alias(path)).map_err(|bad| match bad {
             path::BadPath::NotFound => no_such_path(),
             path::BadPath::Malformed => Problem::invalid("the path holds a bad percent escape, invalid UTF-8 or a NUL"),
@@ -239,7 +243,7 @@ impl Inner {
         path.into()
     }
 
-    fn find(&self, method: &Method, segments: Vec<String>) -> Result<Found, Problem> {
+    fn find(&self, method: &Method, segments: Vec<path::PathSegment>) -> Result<Found, Problem> {
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
         let routes = self.table.routes();
         let pick = |candidates: &[usize]| candidates.iter().copied().find(|index| routes[*index].verb == *wanted);
@@ -252,7 +256,7 @@ impl Inner {
     }
 
     /// What a path takes, or `None` if there is no such path.
-    fn allow(&self, segments: &[String]) -> Option<String> {
+    fn allow(&self, segments: &[path::PathSegment]) -> Option<String> {
         let mut verbs: Vec<&str> = Vec::new();
         self.table.trie().search(segments, |candidates| {
             verbs.extend(candidates.iter().map(|index| self.table.routes()[*index].verb.as_str()));
@@ -270,7 +274,7 @@ impl Inner {
         Some(verbs.join(", "))
     }
 
-    fn options(&self, segments: &[String]) -> Result<Response<Body>, Problem> {
+    fn options(&self, segments: &[path::PathSegment]) -> Result<Response<Body>, Problem> {
         let allow = self.allow(segments).ok_or_else(no_such_path)?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;

@@ -265,6 +265,7 @@ pub fn openapi(table: &gateway::rules::Table) -> serde_json::Value {
         description: env!("CARGO_PKG_DESCRIPTION").to_owned(),
         servers: vec!["/".to_owned()],
         examples: api::examples::examples(),
+        services: api::examples::services(),
         reasons: api::examples::reasons(),
         role_name: api::examples::role_name,
     };

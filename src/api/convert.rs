@@ -18,6 +18,8 @@ use crate::report::{Outcome, Report, StageKind};
 
 /// Largest integer up to which a double has every integer.
 const EXACT: f64 = 9_007_199_254_740_992.0;
+/// The same, to compare whole numbers with before they are rounded.
+const EXACT_WHOLE: u64 = 1 << 53;
 
 /// A time of one of our resources, in whole seconds; given in milliseconds.
 pub fn timestamp(milliseconds: i64) -> Timestamp {
@@ -115,9 +117,10 @@ pub fn proto_value(value: &Value) -> ProtoValue {
 }
 
 fn double(number: &Number) -> Option<f64> {
-    let value = number.as_f64()?;
-    let whole = number.is_i64() || number.is_u64();
-    (!whole || value.abs() <= EXACT).then_some(value)
+    match number.as_i64().map(i64::unsigned_abs).or(number.as_u64()) {
+        Some(whole) if whole > EXACT_WHOLE => None,
+        Some(_) | None => number.as_f64(),
+    }
 }
 
 /// How a source authenticates.

@@ -40,7 +40,7 @@ fn is_harmless(text: &str) -> bool {
 
 /// A call under way. Counted when it is dropped, so a caller who went away is
 /// counted too, as `CANCELLED`.
-pub struct Call {
+pub(super) struct Call {
     method: String,
     streams: bool,
     started: Instant,
@@ -50,7 +50,7 @@ pub struct Call {
 
 impl Call {
     /// Notes the beginning; the handler runs in the span.
-    pub fn begin(method: Option<&Method>, request_id: &RequestId, headers: &HeaderMap) -> (Self, Span) {
+    pub(super) fn begin(method: Option<&Method>, request_id: &RequestId, headers: &HeaderMap) -> (Self, Span) {
         let name = method.map_or(OTHER, |method| method.name.as_str());
         let nested = !Span::current().is_none();
         let span = info_span!(
@@ -81,7 +81,7 @@ impl Call {
 
     /// Notes the end. An answer without `grpc-status` among its headers has it in
     /// the trailers, which tonic does for what went well only.
-    pub fn end(mut self, response: &Response) {
+    pub(super) fn end(mut self, response: &Response) {
         let status = response.headers().get("grpc-status");
         self.code = status.map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()));
     }

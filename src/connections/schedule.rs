@@ -7,7 +7,7 @@ use crate::syncs::schedule::parse;
 
 /// Refuses a schedule that could never be carried out, and says when it first
 /// is. `field` is where the caller gave it.
-pub fn check(
+pub(super) fn check(
     field: &str,
     mut schedule: Schedule,
     source: &Spec,

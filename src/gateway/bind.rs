@@ -4,16 +4,17 @@
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
 
 use crate::gateway::json::Json;
+use crate::gateway::path::{self, PathSegment};
 use crate::gateway::query;
 use crate::gateway::read::{self, BadField};
 use crate::gateway::rules::{Body, Route, resolve};
-use crate::gateway::template::{Segment, Template};
+use crate::gateway::template::{Segment, Template, Variable};
 use crate::gateway::well_known;
 
 /// The parts of an HTTP request that become fields.
 pub(super) struct Parts<'request> {
     /// The decoded path.
-    pub segments: &'request [String],
+    pub segments: &'request [PathSegment],
     /// The decoded query.
     pub query: &'request [(String, String)],
     /// The body; `None` if there is none.
@@ -55,26 +56,36 @@ pub(super) fn request(route: &Route, parts: &Parts<'_>) -> Result<DynamicMessage
 }
 
 /// The values of a template's variables in a path that matches it.
-pub(super) fn variables<'route>(template: &'route Template, segments: &[String]) -> Vec<(&'route str, String)> {
+pub(super) fn variables<'route>(template: &'route Template, segments: &[PathSegment]) -> Vec<(&'route str, String)> {
     let shape = template.segments();
-    let verb = template.verb().map_or(0, |verb| verb.len() + 1);
     let rest = shape.iter().position(|segment| *segment == Segment::Rest);
-    // How many more segments the path has than the template.
-    let extra = segments.len() as isize - shape.len() as isize;
+    // Where a segment of the template begins in the path: what follows `**`
+    // stands as far from the end in both.
     let position = |index: usize| match rest {
-        Some(rest) if index > rest => (index as isize + extra) as usize,
+        Some(rest) if index > rest => segments.len() + index - shape.len(),
         _ => index,
     };
-    let text = |index: usize| {
-        let segment = segments[index].as_str();
-        if index + 1 == segments.len() { &segment[..segment.len() - verb] } else { segment }
+    let raw = |index: usize| match template.verb() {
+        Some(verb) if index + 1 == segments.len() => without_verb(&segments[index].raw, verb),
+        _ => segments[index].raw.as_str(),
     };
-    let value = |start: usize, end: usize| (position(start)..position(end)).map(text).collect::<Vec<_>>().join("/");
-    template
-        .variables()
-        .iter()
-        .map(|variable| (variable.field.as_str(), value(variable.start, variable.start + variable.length)))
-        .collect()
+    let value = |variable: &Variable| {
+        let covered = &shape[variable.start..variable.start + variable.length];
+        let range = position(variable.start)..position(variable.start + variable.length);
+        let decode = if matches!(covered, [Segment::Any | Segment::Literal(_)]) {
+            path::decode
+        } else {
+            path::decode_unreserved
+        };
+        // Each segment was decoded before, so none is malformed.
+        range.map(|index| decode(raw(index)).unwrap_or_default()).collect::<Vec<_>>().join("/")
+    };
+    template.variables().iter().map(|variable| (variable.field.as_str(), value(variable))).collect()
+}
+
+fn without_verb<'path>(raw: &'path str, verb: &str) -> &'path str {
+    let is_verb = |(index, _): &(usize, &str)| path::decode(&raw[index + 1..]).as_deref() == Ok(verb);
+    raw.match_indices(':').find(is_verb).map_or(raw, |(index, _)| &raw[..index])
 }
 
 /// The message that the body alone makes, and the body as if it were the whole

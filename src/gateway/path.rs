@@ -10,16 +10,29 @@ pub enum BadPath {
     Malformed,
 }
 
+/// One segment of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathSegment {
+    /// As it was sent.
+    pub raw: String,
+    /// Decoded.
+    pub text: String,
+}
+
+/// Characters that have a meaning in a path or URL. Where a variable covers
+/// several segments they stay escaped, or `a%2Fb` and `a/b` would be one value.
+const RESERVED: &[u8] = b"!#$&'()*+,/:;=?@[]";
+
 /// Splits a raw path and decodes each segment. One trailing slash is accepted.
-pub fn segments(path: &str) -> Result<Vec<String>, BadPath> {
+pub fn segments(path: &str) -> Result<Vec<PathSegment>, BadPath> {
     let inner = path.strip_prefix('/').ok_or(BadPath::NotFound)?;
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     if inner.is_empty() {
         return if path == "/" { Ok(Vec::new()) } else { Err(BadPath::NotFound) };
     }
-    let decoded: Vec<String> =
-        inner.split('/').map(decode).collect::<Result<_, _>>().map_err(|()| BadPath::Malformed)?;
-    if decoded.iter().any(|segment| matches!(segment.as_str(), "" | "." | "..")) {
+    let split = inner.split('/').map(|raw| Ok(PathSegment { raw: raw.to_owned(), text: decode(raw)? }));
+    let decoded = split.collect::<Result<Vec<_>, ()>>().map_err(|()| BadPath::Malformed)?;
+    if decoded.iter().any(|segment| matches!(segment.text.as_str(), "" | "." | "..")) {
         return Err(BadPath::NotFound);
     }
     Ok(decoded)
@@ -27,18 +40,32 @@ pub fn segments(path: &str) -> Result<Vec<String>, BadPath> {
 
 /// Decodes percent escapes; refuses bad ones, invalid UTF-8 and NUL.
 pub fn decode(text: &str) -> Result<String, ()> {
+    unescape(text, &[])
+}
+
+/// Decodes all escapes but those of reserved characters.
+pub(super) fn decode_unreserved(text: &str) -> Result<String, ()> {
+    unescape(text, RESERVED)
+}
+
+fn unescape(text: &str, kept: &[u8]) -> Result<String, ()> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while index < bytes.len() {
-        if bytes[index] == b'%' {
-            let pair = bytes.get(index + 1..index + 3).ok_or(())?;
-            decoded.push(hex_digit(pair[0])? << 4 | hex_digit(pair[1])?);
-            index += 3;
-        } else {
+        if bytes[index] != b'%' {
             decoded.push(bytes[index]);
             index += 1;
+            continue;
         }
+        let escape = bytes.get(index..index + 3).ok_or(())?;
+        let byte = hex_digit(escape[1])? << 4 | hex_digit(escape[2])?;
+        if kept.contains(&byte) {
+            decoded.extend_from_slice(escape);
+        } else {
+            decoded.push(byte);
+        }
+        index += 3;
     }
     if decoded.contains(&0) { Err(()) } else { String::from_utf8(decoded).map_err(|_| ()) }
 }

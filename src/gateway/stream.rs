@@ -20,12 +20,22 @@ use crate::gateway::query;
 use crate::gateway::rules::{Route, resolve};
 use crate::gateway::write;
 
-/// A quiet stream says that it is alive this often.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The clockwork of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// A quiet stream says that it is alive this often.
+    pub keep_alive: Duration,
+    /// How long the head of an answer waits for the first event. An error
+    /// within it is a plain HTTP error; a stream that is quiet for longer
+    /// begins without one.
+    pub first_event: Duration,
+}
 
-/// How long the head of an answer waits for the first event. An error within it
-/// is a plain HTTP error; a stream that is quiet for longer begins without one.
-const FIRST_EVENT: Duration = Duration::from_secs(2);
+impl Default for Pace {
+    fn default() -> Self {
+        Self { keep_alive: Duration::from_secs(15), first_event: Duration::from_secs(2) }
+    }
+}
 
 /// What a stream is written with.
 pub(super) struct Writer {
@@ -46,7 +56,7 @@ enum State {
 
 /// The answer of a stream that has begun.
 pub(super) async fn answer(writer: Writer, mut messages: Streaming<Bytes>) -> Result<Response<Body>, Problem> {
-    let first = writer.deadline.bound(tokio::time::timeout(FIRST_EVENT, messages.message())).await?;
+    let first = writer.deadline.bound(tokio::time::timeout(writer.inner.pace.first_event, messages.message())).await?;
     let state = match first {
         Err(_) => State::Begin(None),
         Ok(Ok(Some(message))) => State::Begin(Some(message)),
@@ -94,13 +104,14 @@ impl Writer {
     }
 
     async fn next(&self, messages: &mut Streaming<Bytes>) -> Option<(String, State)> {
-        let written = match self.deadline.bound(tokio::time::timeout(KEEP_ALIVE, messages.message())).await {
-            Err(problem) => Err(problem),
-            Ok(Err(_)) => return Some((self.keep_alive(), State::Running)),
-            Ok(Ok(Ok(None))) => return None,
-            Ok(Ok(Ok(Some(message)))) => self.message(message),
-            Ok(Ok(Err(status))) => Err(self.problem(&status)),
-        };
+        let written =
+            match self.deadline.bound(tokio::time::timeout(self.inner.pace.keep_alive, messages.message())).await {
+                Err(problem) => Err(problem),
+                Ok(Err(_)) => return Some((self.keep_alive(), State::Running)),
+                Ok(Ok(Ok(None))) => return None,
+                Ok(Ok(Ok(Some(message)))) => self.message(message),
+                Ok(Ok(Err(status))) => Err(self.problem(&status)),
+            };
         Some(match written {
             Ok(frame) => (frame, State::Running),
             Err(problem) => (self.error(problem), State::Ended),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::gateway::path::{self, PathSegment};
 use crate::gateway::template::{Segment, Template};
 
 /// All templates, by their segments. Routes of one template with different
@@ -36,7 +37,7 @@ struct Leaf {
 /// A path's segments, with its verb cut off or not.
 #[derive(Clone, Copy)]
 struct Wanted<'path> {
-    segments: &'path [String],
+    segments: &'path [PathSegment],
     last: Option<&'path str>,
     verb: Option<&'path str>,
 }
@@ -52,20 +53,20 @@ impl Trie {
 
     /// Calls `found` with the routes of each matching template, the best first,
     /// until it answers something.
-    pub(super) fn search<T>(&self, segments: &[String], mut found: impl FnMut(&[usize]) -> Option<T>) -> Option<T> {
-        let last = segments.last().map(String::as_str);
-        if let Some(last) = last {
-            // The longest verb first: `:a:b` before `:b`.
-            for (index, _) in last.match_indices(':') {
-                let (stem, verb) = (&last[..index], &last[index + 1..]);
-                let wanted = Wanted { segments, last: Some(stem), verb: Some(verb) };
-                if !stem.is_empty()
-                    && let Some(answer) = self.root.search(wanted, 0, &mut found)
-                {
-                    return Some(answer);
-                }
+    pub(super) fn search<T>(
+        &self,
+        segments: &[PathSegment],
+        mut found: impl FnMut(&[usize]) -> Option<T>,
+    ) -> Option<T> {
+        let last = segments.last();
+        // The longest verb first: `:a:b` before `:b`. An escaped colon is text.
+        for (stem, verb) in last.into_iter().flat_map(|last| splits(&last.raw)) {
+            let wanted = Wanted { segments, last: Some(&stem), verb: Some(&verb) };
+            if let Some(answer) = self.root.search(wanted, 0, &mut found) {
+                return Some(answer);
             }
         }
+        let last = last.map(|last| last.text.as_str());
         self.root.search(Wanted { segments, last, verb: None }, 0, &mut found)
     }
 }
@@ -124,7 +125,11 @@ impl Node {
 
 impl Wanted<'_> {
     fn at(&self, index: usize) -> Option<&str> {
-        if index + 1 == self.segments.len() { self.last } else { self.segments.get(index).map(String::as_str) }
+        if index + 1 == self.segments.len() {
+            self.last
+        } else {
+            self.segments.get(index).map(|segment| segment.text.as_str())
+        }
     }
 
     fn ends_with(&self, depth: usize, suffix: &[String]) -> bool {
@@ -132,6 +137,14 @@ impl Wanted<'_> {
         remaining >= suffix.len()
             && suffix.iter().rev().enumerate().all(|(back, text)| self.at(self.segments.len() - 1 - back) == Some(text))
     }
+}
+
+/// Each way to cut a verb off a segment, decoded.
+fn splits(raw: &str) -> impl Iterator<Item = (String, String)> {
+    raw.match_indices(':').filter_map(|(index, _)| {
+        let (stem, verb) = (path::decode(&raw[..index]).ok()?, path::decode(&raw[index + 1..]).ok()?);
+        (!stem.is_empty()).then_some((stem, verb))
+    })
 }
 
 fn add(leaves: &mut Vec<Leaf>, verb: Option<&str>, index: usize) {

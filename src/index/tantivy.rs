@@ -135,11 +135,18 @@ impl Shared {
     }
 
     fn drop_collection(&self, id: &CollectionId) -> Result<(), IndexError> {
-        let collection = self.collections().remove(id);
-        match collection {
-            Some(collection) => collection.remove(),
-            None => remove_folder(&self.folder(id)),
-        }
+        let open = {
+            let collections = self.collections();
+            match collections.get(id) {
+                Some(collection) => Arc::clone(collection),
+                None => return remove_folder(&self.folder(id)),
+            }
+        };
+        // Forgotten only when its folder is gone, so that nobody opens what is
+        // being removed.
+        open.remove()?;
+        self.collections().remove(id);
+        Ok(())
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod files;
 mod passes;
+mod postgresql;
 mod sqlite;

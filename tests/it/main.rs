@@ -3,6 +3,7 @@
 mod authorization;
 mod connectors;
 mod documented;
+mod store;
 mod support;
 mod syncs;
 mod tidy;

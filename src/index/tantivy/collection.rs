@@ -19,8 +19,6 @@ use crate::index::tantivy::schema::{Fields, schema, tokenizers};
 
 /// Memory of a writer.
 const WRITER_BYTES: usize = 64_000_000;
-/// Operations handed to the writer at a time: their documents wait in memory.
-const OPERATIONS: usize = 256;
 /// How long others wait for a connection to learn that its changes are lost.
 const LOSS_IS_TOLD: Duration = Duration::from_secs(300);
 
@@ -272,15 +270,16 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), IndexError> {
     }
 }
 
+/// One by one: the writer's queue is bounded by how many such calls wait in it,
+/// and what waits is in memory. Blocks while the queue is full.
 fn send(writer: &IndexWriter, operations: Vec<UserOperation>) -> tantivy::Result<()> {
-    let mut operations = operations.into_iter();
-    loop {
-        let part: Vec<UserOperation> = operations.by_ref().take(OPERATIONS).collect();
-        if part.is_empty() {
-            return Ok(());
-        }
-        writer.run(part)?;
+    for operation in operations {
+        match operation {
+            UserOperation::Delete(term) => writer.delete_term(term),
+            UserOperation::Add(document) => writer.add_document(document)?,
+        };
     }
+    Ok(())
 }
 
 fn close(writer: Writer) -> tantivy::Result<()> {

@@ -78,7 +78,7 @@ pub(crate) fn text_bytes(text: &str) -> Vec<u8> {
     if text.len() <= TEXT_BYTES {
         return text.as_bytes().to_vec();
     }
-    let mut bytes = text[..text.floor_char_boundary(TEXT_BYTES)].as_bytes().to_vec();
+    let mut bytes = text.as_bytes()[..text.floor_char_boundary(TEXT_BYTES)].to_vec();
     bytes.push(0);
     bytes.extend_from_slice(&xxh3_128(text.as_bytes()).to_be_bytes());
     bytes
@@ -140,7 +140,7 @@ impl Facts {
 
     /// The terms.
     pub(crate) fn terms(&self) -> impl Iterator<Item = &[u8]> {
-        // Longer terms than the index takes would be dropped there with a warning.
+        // Only a key of absurd length makes a term longer than the index takes.
         self.terms.iter().map(Vec::as_slice).filter(|term| term.len() < 32_768)
     }
 }
