@@ -46,3 +46,6 @@ pub mod gateway;
 
 // Floor 6: all of it put together.
 pub mod server;
+
+// Floor 7: the command.
+pub mod cli;
