@@ -6,6 +6,7 @@
 
 pub mod collections;
 pub mod connections;
+mod credentials;
 mod entities;
 mod fault;
 pub mod idempotency;
@@ -14,6 +15,7 @@ mod open;
 pub mod queue;
 pub mod settings;
 pub mod syncs;
+mod words;
 
 use std::error::Error as StdError;
 use std::sync::Arc;

@@ -44,6 +44,7 @@ const STATEMENTS: &[&str] = &[
     "CREATE INDEX connections_by_next_run ON connections (next_run_at)",
     "CREATE TABLE sealed_credentials (
         connection_id TEXT NOT NULL PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
+        credentials_version BIGINT NOT NULL,
         key_id TEXT NOT NULL,
         wrapped_key BYTES NOT NULL,
         ciphertext BYTES NOT NULL

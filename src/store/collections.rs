@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 
 use crate::ids::{CollectionId, SyncId};

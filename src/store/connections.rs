@@ -1,10 +1,20 @@
 //! Source connections: facts, from which a status is computed elsewhere.
 
+pub(super) mod rows;
+
+use sea_orm::ActiveValue::{Set, Unchanged};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, Condition, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Value as Bound,
+};
 use serde_json::{Map, Value};
 
 use crate::ids::{CollectionId, ConnectionId, SyncId};
 use crate::store::collections::{CreateError, UpdateError};
-use crate::store::{Store, StoreError, Visible};
+use crate::store::entities::{connection, sealed_credential};
+use crate::store::fault::{damaged, fault, is_orphan, refused};
+use crate::store::{self, Store, StoreError, Visible};
 
 /// Whether a connection is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +91,7 @@ pub struct Connection {
     pub collection: CollectionId,
     /// Short name of the source.
     pub source: String,
-    /// Unique within the collection.
+    /// For people; need not be unique.
     pub name: String,
     /// For people.
     pub description: Option<String>,
@@ -130,7 +140,7 @@ pub struct NewConnection {
     pub collection: CollectionId,
     /// Short name of the source.
     pub source: String,
-    /// Unique within the collection.
+    /// For people; need not be unique.
     pub name: String,
     /// For people.
     pub description: Option<String>,
@@ -211,6 +221,214 @@ pub struct StrandedDelete {
     pub purge: bool,
 }
 
+impl Store {
+    /// Makes a connection.
+    pub async fn insert_connection(&self, new: &NewConnection) -> Result<Connection, CreateError> {
+        let transaction = self.transaction().await?;
+        let now = store::now(&transaction).await?;
+        let id = new.id.to_string();
+        connection::Entity::insert(rows::new(new, now)).exec_without_returning(&transaction).await.map_err(
+            |error| {
+                if is_orphan(&error) { CreateError::NoCollection } else { CreateError::Store(fault(error)) }
+            },
+        )?;
+        let sealed = rows::sealed(&id, &new.sealed);
+        sealed_credential::Entity::insert(sealed).exec_without_returning(&transaction).await.map_err(fault)?;
+        let row = connection::Entity::find_by_id(id).one(&transaction).await.map_err(fault)?;
+        transaction.commit().await.map_err(fault)?;
+        Ok(rows::read(row.ok_or_else(|| refused("a new row is not there"))?)?)
+    }
+
+    /// One connection.
+    pub async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        let row = connection::Entity::find_by_id(id.to_string()).one(self.database()).await.map_err(fault)?;
+        row.map(rows::read).transpose()
+    }
+
+    /// Connections in the given order, after the one with this
+    /// [sort value](Order::sort_value) and id.
+    pub async fn connections(
+        &self,
+        visible: &Visible,
+        collection: Option<&CollectionId>,
+        order: Order,
+        after: Option<(String, ConnectionId)>,
+        limit: u64,
+    ) -> Result<Vec<Connection>, StoreError> {
+        let mut query = connection::Entity::find();
+        if let Visible::Only(ids) = visible {
+            query = query.filter(connection::Column::CollectionId.is_in(ids.iter().map(CollectionId::as_str)));
+        }
+        if let Some(collection) = collection {
+            query = query.filter(connection::Column::CollectionId.eq(collection.as_str()));
+        }
+        if let Some((value, id)) = after {
+            query = query.filter(order.beyond(value, &id)?);
+        }
+        let (column, direction) = order.column();
+        let rows = query
+            .order_by(column, direction.clone())
+            .order_by(connection::Column::Id, direction)
+            .limit(limit)
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        rows.into_iter().map(rows::read).collect()
+    }
+
+    /// Changes what may change while a job is active.
+    pub async fn update_connection(
+        &self,
+        id: &ConnectionId,
+        expected_version: Option<i64>,
+        patch: ConnectionPatch,
+    ) -> Result<Connection, UpdateError> {
+        let ConnectionPatch { name, description, paused, schedule } = patch;
+        let transaction = self.transaction().await?;
+        let row = editable(&transaction, id, expected_version).await?;
+        let mut changed = edited(&transaction, &row).await?;
+        if let Some(name) = name {
+            changed.name = Set(name);
+        }
+        if let Some(description) = description {
+            changed.description = Set(description);
+        }
+        if let Some(paused) = paused {
+            changed.paused = Set(paused);
+        }
+        if let Some(schedule) = schedule {
+            let (schedule, next_run_at) = schedule.unzip();
+            rows::set_schedule(&mut changed, schedule.as_ref());
+            changed.next_run_at = Set(next_run_at.flatten());
+        }
+        saved(transaction, changed).await
+    }
+
+    /// Notes how a test or sync ended; false, and nothing noted, unless both
+    /// versions are still current.
+    pub async fn note_outcome(
+        &self,
+        id: &ConnectionId,
+        config_version: i64,
+        credentials_version: i64,
+        auth: AuthState,
+        outcome: Outcome,
+        message: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let noted = connection::Entity::update_many()
+            .col_expr(connection::Column::Auth, Expr::value(auth.as_str()))
+            .col_expr(connection::Column::Outcome, Expr::value(outcome.as_str()))
+            .col_expr(connection::Column::StatusMessage, Expr::value(message.map(str::to_owned)))
+            .filter(connection::Column::Id.eq(id.as_str()))
+            .filter(connection::Column::ConfigVersion.eq(config_version))
+            .filter(connection::Column::CredentialsVersion.eq(credentials_version))
+            .exec(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(noted.rows_affected == 1)
+    }
+
+    /// Sets or lifts the deletion hold; the store sets its time.
+    pub async fn set_hold(&self, id: &ConnectionId, hold: Option<&DeletionHold>) -> Result<(), StoreError> {
+        let now = self.now().await?;
+        connection::Entity::update_many()
+            .col_expr(connection::Column::HoldItems, Expr::value(hold.map(|hold| hold.items)))
+            .col_expr(connection::Column::HoldIndexedItems, Expr::value(hold.map(|hold| hold.indexed_items)))
+            .col_expr(connection::Column::HoldSyncId, Expr::value(hold.map(|hold| hold.sync.to_string())))
+            .col_expr(connection::Column::HoldCreatedAt, Expr::value(hold.map(|_| now)))
+            .filter(connection::Column::Id.eq(id.as_str()))
+            .exec(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+
+    /// Active connections that are due, not paused, and whose login was not refused.
+    pub async fn due_connections(&self, limit: u64) -> Result<Vec<Connection>, StoreError> {
+        let now = self.now().await?;
+        let rows = connection::Entity::find()
+            .filter(connection::Column::NextRunAt.lte(now))
+            .filter(connection::Column::Lifecycle.eq(Lifecycle::Active.as_str()))
+            .filter(connection::Column::Paused.eq(false))
+            .filter(connection::Column::Auth.ne(AuthState::Failed.as_str()))
+            .order_by_asc(connection::Column::NextRunAt)
+            .order_by_asc(connection::Column::Id)
+            .limit(limit)
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        rows.into_iter().map(rows::read).collect()
+    }
+
+    /// Moves the next run; false if somebody else has moved it already.
+    pub async fn set_next_run(
+        &self,
+        id: &ConnectionId,
+        expected: Option<i64>,
+        next: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let as_expected = match expected {
+            Some(time) => connection::Column::NextRunAt.eq(time),
+            None => connection::Column::NextRunAt.is_null(),
+        };
+        let moved = connection::Entity::update_many()
+            .col_expr(connection::Column::NextRunAt, Expr::value(next))
+            .filter(connection::Column::Id.eq(id.as_str()))
+            .filter(as_expected)
+            .exec(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(moved.rows_affected == 1)
+    }
+}
+
+/// The row, which nobody else can change until the transaction ends, if the
+/// caller may still edit it.
+pub(super) async fn editable(
+    transaction: &DatabaseTransaction,
+    id: &ConnectionId,
+    expected_version: Option<i64>,
+) -> Result<connection::Model, UpdateError> {
+    let row = locked(transaction, id).await?.ok_or(UpdateError::NotFound)?;
+    if expected_version.is_some_and(|expected| expected != row.version) {
+        return Err(UpdateError::VersionMismatch);
+    }
+    Ok(row)
+}
+
+/// The row, which nobody else can change until the transaction ends. Whoever
+/// enqueues a job locks it first, so an edit and a run never both win.
+pub(super) async fn locked(
+    transaction: &DatabaseTransaction,
+    id: &ConnectionId,
+) -> Result<Option<connection::Model>, StoreError> {
+    connection::Entity::find_by_id(id.to_string()).lock_exclusive().one(transaction).await.map_err(fault)
+}
+
+/// The beginning of a caller's edit.
+pub(super) async fn edited(
+    transaction: &DatabaseTransaction,
+    row: &connection::Model,
+) -> Result<connection::ActiveModel, StoreError> {
+    let now = store::now(transaction).await?;
+    Ok(connection::ActiveModel {
+        id: Unchanged(row.id.clone()),
+        updated_at: Set(now),
+        version: Set(row.version + 1),
+        ..Default::default()
+    })
+}
+
+/// The end of a caller's edit.
+pub(super) async fn saved(
+    transaction: DatabaseTransaction,
+    changed: connection::ActiveModel,
+) -> Result<Connection, UpdateError> {
+    let row = changed.update(&transaction).await.map_err(fault)?;
+    transaction.commit().await.map_err(fault)?;
+    Ok(rows::read(row)?)
+}
+
 impl Order {
     /// Where a connection stands in this order; the first half of a keyset.
     pub fn sort_value(self, connection: &Connection) -> String {
@@ -219,134 +437,28 @@ impl Order {
             Self::NameAsc | Self::NameDesc => connection.name.clone(),
         }
     }
-}
 
-impl Store {
-    /// Makes a connection.
-    pub async fn insert_connection(&self, _new: &NewConnection) -> Result<Connection, CreateError> {
-        unreachable!()
+    fn column(self) -> (connection::Column, sea_orm::Order) {
+        match self {
+            Self::CreatedDesc => (connection::Column::CreatedAt, sea_orm::Order::Desc),
+            Self::CreatedAsc => (connection::Column::CreatedAt, sea_orm::Order::Asc),
+            Self::NameAsc => (connection::Column::Name, sea_orm::Order::Asc),
+            Self::NameDesc => (connection::Column::Name, sea_orm::Order::Desc),
+        }
     }
 
-    /// One connection.
-    pub async fn connection(&self, _id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
-        unreachable!()
-    }
-
-    /// Connections in the given order, after the one with this
-    /// [sort value](Order::sort_value) and id.
-    pub async fn connections(
-        &self,
-        _visible: &Visible,
-        _collection: Option<&CollectionId>,
-        _order: Order,
-        _after: Option<(String, ConnectionId)>,
-        _limit: u64,
-    ) -> Result<Vec<Connection>, StoreError> {
-        unreachable!()
-    }
-
-    /// The credentials of a connection.
-    pub async fn sealed_credentials(&self, _id: &ConnectionId) -> Result<Option<SealedCredentials>, StoreError> {
-        unreachable!()
-    }
-
-    /// Puts the same credentials, wrapped anew, in the place of the old; false
-    /// if they have been replaced meanwhile. For the rotation of keys.
-    pub async fn rewrap_credentials(
-        &self,
-        _id: &ConnectionId,
-        _credentials_version: i64,
-        _sealed: &Sealed,
-    ) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-
-    /// Changes what may change while a job is active.
-    pub async fn update_connection(
-        &self,
-        _id: &ConnectionId,
-        _expected_version: Option<i64>,
-        _patch: ConnectionPatch,
-    ) -> Result<Connection, UpdateError> {
-        unreachable!()
-    }
-
-    /// Replaces the credentials, unless a job is active.
-    pub async fn replace_credentials(
-        &self,
-        _id: &ConnectionId,
-        _expected_version: Option<i64>,
-        _credentials: NewCredentials,
-    ) -> Result<Connection, UpdateError> {
-        unreachable!()
-    }
-
-    /// Replaces the config, and the credentials with it if given, unless a job
-    /// is active.
-    pub async fn replace_config(
-        &self,
-        _id: &ConnectionId,
-        _expected_version: Option<i64>,
-        _config: Map<String, Value>,
-        _credentials: Option<NewCredentials>,
-    ) -> Result<Connection, UpdateError> {
-        unreachable!()
-    }
-
-    /// Notes how a test or sync ended; false, and nothing noted, unless both
-    /// versions are still current.
-    pub async fn note_outcome(
-        &self,
-        _id: &ConnectionId,
-        _config_version: i64,
-        _credentials_version: i64,
-        _auth: AuthState,
-        _outcome: Outcome,
-        _message: Option<&str>,
-    ) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-
-    /// Sets or lifts the deletion hold.
-    pub async fn set_hold(&self, _id: &ConnectionId, _hold: Option<&DeletionHold>) -> Result<(), StoreError> {
-        unreachable!()
-    }
-
-    /// Marks a connection as being deleted, unless a job is active; with
-    /// `purge`, enqueues the job of that id that removes its documents, in the
-    /// same transaction.
-    pub async fn begin_delete(
-        &self,
-        _id: &ConnectionId,
-        _expected_version: Option<i64>,
-        _purge: Option<&SyncId>,
-    ) -> Result<Connection, UpdateError> {
-        unreachable!()
-    }
-
-    /// Removes the row with its sealed key and its jobs; only when it is being
-    /// deleted.
-    pub async fn finish_delete(&self, _id: &ConnectionId) -> Result<(), StoreError> {
-        unreachable!()
-    }
-
-    /// Connections that are being deleted without an active job.
-    pub async fn stranded_deletes(&self) -> Result<Vec<StrandedDelete>, StoreError> {
-        unreachable!()
-    }
-
-    /// Active connections that are due, not paused, and whose login was not refused.
-    pub async fn due_connections(&self, _limit: u64) -> Result<Vec<Connection>, StoreError> {
-        unreachable!()
-    }
-
-    /// Moves the next run; false if somebody else has moved it already.
-    pub async fn set_next_run(
-        &self,
-        _id: &ConnectionId,
-        _expected: Option<i64>,
-        _next: Option<i64>,
-    ) -> Result<bool, StoreError> {
-        unreachable!()
+    /// What comes after this value and id.
+    fn beyond(self, value: String, id: &ConnectionId) -> Result<Condition, StoreError> {
+        let value = match self {
+            Self::CreatedDesc | Self::CreatedAsc => Bound::from(value.parse::<i64>().map_err(damaged)?),
+            Self::NameAsc | Self::NameDesc => Bound::from(value),
+        };
+        let id = id.as_str();
+        let (column, direction) = self.column();
+        let (further, further_id) = match direction {
+            sea_orm::Order::Desc => (column.lt(value.clone()), connection::Column::Id.lt(id)),
+            _ => (column.gt(value.clone()), connection::Column::Id.gt(id)),
+        };
+        Ok(Condition::any().add(further).add(Condition::all().add(column.eq(value)).add(further_id)))
     }
 }

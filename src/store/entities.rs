@@ -144,6 +144,7 @@ pub mod sealed_credential {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub connection_id: String,
+        pub credentials_version: i64,
         pub key_id: String,
         pub wrapped_key: Vec<u8>,
         pub ciphertext: Vec<u8>,

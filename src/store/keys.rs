@@ -1,7 +1,15 @@
 //! API keys: hashes, never secrets.
 
+use std::collections::HashMap;
+
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+
 use crate::ids::{CollectionId, KeyId};
-use crate::store::{Store, StoreError, Visible};
+use crate::store::entities::{api_key, key_grant};
+use crate::store::fault::{damaged, fault, is_orphan};
+use crate::store::{self, Store, StoreError, Visible};
 
 /// An API key, without its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,44 +66,173 @@ pub enum CreateKeyError {
 
 impl Store {
     /// Makes a key.
-    pub async fn insert_key(&self, _new: &NewKey) -> Result<ApiKey, CreateKeyError> {
-        unreachable!()
+    pub async fn insert_key(&self, new: &NewKey) -> Result<ApiKey, CreateKeyError> {
+        let NewKey { id, name, role, all_collections, collections, expires_at, hash } = new;
+        let mut collections = collections.clone();
+        collections.sort();
+        collections.dedup();
+        let transaction = self.transaction().await?;
+        let now = store::now(&transaction).await?;
+        let row = api_key::ActiveModel {
+            id: Set(id.to_string()),
+            name: Set(name.clone()),
+            role: Set(role.clone()),
+            all_collections: Set(*all_collections),
+            hash: Set(hash.to_vec()),
+            created_at: Set(now),
+            expires_at: Set(*expires_at),
+            last_used_at: Set(None),
+            revoked_at: Set(None),
+        };
+        api_key::Entity::insert(row).exec_without_returning(&transaction).await.map_err(fault)?;
+        for collection in &collections {
+            let grant =
+                key_grant::ActiveModel { key_id: Set(id.to_string()), collection_id: Set(collection.to_string()) };
+            key_grant::Entity::insert(grant).exec_without_returning(&transaction).await.map_err(|error| {
+                if is_orphan(&error) { CreateKeyError::NoCollection } else { CreateKeyError::Store(fault(error)) }
+            })?;
+        }
+        transaction.commit().await.map_err(fault)?;
+        Ok(ApiKey {
+            id: id.clone(),
+            name: name.clone(),
+            role: role.clone(),
+            all_collections: *all_collections,
+            collections,
+            created_at: now,
+            expires_at: *expires_at,
+            last_used_at: None,
+            revoked_at: None,
+        })
     }
 
     /// One key, revoked or not.
-    pub async fn key(&self, _id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
-        unreachable!()
+    pub async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        Ok(self.key_by_id_for_auth(id).await?.map(|(key, _)| key))
     }
 
     /// One key and its hash. The caller compares the hash and looks at
     /// `revoked_at` and at `expires_at` (against [`Store::now`]).
-    pub async fn key_by_id_for_auth(&self, _id: &KeyId) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
-        unreachable!()
+    pub async fn key_by_id_for_auth(&self, id: &KeyId) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
+        let row = api_key::Entity::find_by_id(id.to_string()).one(self.database()).await.map_err(fault)?;
+        let Some(row) = row else { return Ok(None) };
+        let hash = <[u8; 32]>::try_from(row.hash.as_slice()).map_err(damaged)?;
+        let key = self.with_grants(vec![row]).await?.pop();
+        Ok(key.map(|key| (key, hash)))
     }
 
     /// Keys, newest first, after the one with this creation time and id; with
     /// [`Visible::Only`], those whose collections are all among the given.
     pub async fn keys(
         &self,
-        _visible: &Visible,
-        _after: Option<(i64, KeyId)>,
-        _limit: u64,
+        visible: &Visible,
+        after: Option<(i64, KeyId)>,
+        limit: u64,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        unreachable!()
+        let mut query = api_key::Entity::find();
+        if let Visible::Only(ids) = visible {
+            let outside = Query::select()
+                .column(key_grant::Column::KeyId)
+                .from(key_grant::Entity)
+                .and_where(key_grant::Column::CollectionId.is_not_in(ids.iter().map(CollectionId::as_str)))
+                .to_owned();
+            query = query
+                .filter(api_key::Column::AllCollections.eq(false))
+                .filter(api_key::Column::Id.not_in_subquery(outside));
+        }
+        if let Some((created_at, id)) = after {
+            let same_time = Condition::all()
+                .add(api_key::Column::CreatedAt.eq(created_at))
+                .add(api_key::Column::Id.lt(id.as_str()));
+            query = query.filter(Condition::any().add(api_key::Column::CreatedAt.lt(created_at)).add(same_time));
+        }
+        let rows = query
+            .order_by_desc(api_key::Column::CreatedAt)
+            .order_by_desc(api_key::Column::Id)
+            .limit(limit)
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        self.with_grants(rows).await
     }
 
     /// Revokes a key; once revoked, it keeps its time.
-    pub async fn revoke_key(&self, _id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
-        unreachable!()
+    pub async fn revoke_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        let now = self.now().await?;
+        api_key::Entity::update_many()
+            .col_expr(api_key::Column::RevokedAt, Expr::value(Some(now)))
+            .filter(api_key::Column::Id.eq(id.as_str()))
+            .filter(api_key::Column::RevokedAt.is_null())
+            .exec(self.database())
+            .await
+            .map_err(fault)?;
+        self.key(id).await
     }
 
     /// Notes that a key was used; writes at most once a minute.
-    pub async fn touch_key(&self, _id: &KeyId) -> Result<(), StoreError> {
-        unreachable!()
+    pub async fn touch_key(&self, id: &KeyId) -> Result<(), StoreError> {
+        let now = self.now().await?;
+        let minute = now - now.rem_euclid(60_000);
+        let earlier =
+            Condition::any().add(api_key::Column::LastUsedAt.is_null()).add(api_key::Column::LastUsedAt.lt(minute));
+        api_key::Entity::update_many()
+            .col_expr(api_key::Column::LastUsedAt, Expr::value(Some(minute)))
+            .filter(api_key::Column::Id.eq(id.as_str()))
+            .filter(earlier)
+            .exec(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(())
     }
 
     /// Whether a usable key of role `admin` exists.
     pub async fn any_admin_key(&self) -> Result<bool, StoreError> {
-        unreachable!()
+        let now = self.now().await?;
+        let lasting =
+            Condition::any().add(api_key::Column::ExpiresAt.is_null()).add(api_key::Column::ExpiresAt.gt(now));
+        let row = api_key::Entity::find()
+            .filter(api_key::Column::Role.eq("admin"))
+            .filter(api_key::Column::RevokedAt.is_null())
+            .filter(lasting)
+            .one(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(row.is_some())
     }
+
+    /// The keys of these rows, in their order.
+    async fn with_grants(&self, rows: Vec<api_key::Model>) -> Result<Vec<ApiKey>, StoreError> {
+        let grants = key_grant::Entity::find()
+            .filter(key_grant::Column::KeyId.is_in(rows.iter().map(|row| row.id.as_str())))
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        let mut collections: HashMap<String, Vec<CollectionId>> = HashMap::new();
+        for grant in grants {
+            collections.entry(grant.key_id).or_default().push(grant.collection_id.parse().map_err(damaged)?);
+        }
+        rows.into_iter()
+            .map(|row| {
+                let granted = collections.remove(&row.id).unwrap_or_default();
+                read(row, granted)
+            })
+            .collect()
+    }
+}
+
+fn read(row: api_key::Model, mut collections: Vec<CollectionId>) -> Result<ApiKey, StoreError> {
+    let api_key::Model { id, name, role, all_collections, hash: _, created_at, expires_at, last_used_at, revoked_at } =
+        row;
+    collections.sort();
+    Ok(ApiKey {
+        id: id.parse().map_err(damaged)?,
+        name,
+        role,
+        all_collections,
+        collections,
+        created_at,
+        expires_at,
+        last_used_at,
+        revoked_at,
+    })
 }

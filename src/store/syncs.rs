@@ -1,11 +1,19 @@
 //! Jobs of connections: their rows, their states, and how they are read. What
 //! changes them is in [`queue`](crate::store::queue).
 
+pub(super) mod rows;
+
 use std::collections::HashMap;
 
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 use serde_json::Value;
 
 use crate::ids::{CollectionId, ConnectionId, SyncId};
+use crate::store::entities::{sync, sync_error, sync_line};
+use crate::store::fault::fault;
 use crate::store::{Store, StoreError, Visible};
 
 /// What a job does.
@@ -169,7 +177,7 @@ pub struct LogLine {
 /// A kept [`LogLine`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptLogLine {
-    /// Sequence of the job when it was noted; several lines may share one.
+    /// Its place among the events of the job.
     pub sequence: i64,
     /// When it was noted.
     pub at: i64,
@@ -209,45 +217,128 @@ impl State {
 
 impl Store {
     /// One job.
-    pub async fn sync(&self, _id: &SyncId) -> Result<Option<Sync>, StoreError> {
-        unreachable!()
+    pub async fn sync(&self, id: &SyncId) -> Result<Option<Sync>, StoreError> {
+        let row = sync::Entity::find_by_id(id.to_string()).one(self.database()).await.map_err(fault)?;
+        row.map(rows::read).transpose()
     }
 
     /// Syncs (no other jobs), newest first, after the one with this creation
     /// time and id. No states given means all.
     pub async fn syncs(
         &self,
-        _visible: &Visible,
-        _connection: Option<&ConnectionId>,
-        _states: &[State],
-        _after: Option<(i64, SyncId)>,
-        _limit: u64,
+        visible: &Visible,
+        connection: Option<&ConnectionId>,
+        states: &[State],
+        after: Option<(i64, SyncId)>,
+        limit: u64,
     ) -> Result<Vec<Sync>, StoreError> {
-        unreachable!()
+        let mut query = sync::Entity::find().filter(sync::Column::Kind.eq(JobKind::Sync.as_str()));
+        if let Visible::Only(ids) = visible {
+            query = query.filter(sync::Column::CollectionId.is_in(ids.iter().map(CollectionId::as_str)));
+        }
+        if let Some(connection) = connection {
+            query = query.filter(sync::Column::ConnectionId.eq(connection.as_str()));
+        }
+        if !states.is_empty() {
+            query = query.filter(sync::Column::State.is_in(states.iter().map(|state| state.as_str())));
+        }
+        if let Some((created_at, id)) = after {
+            let same_time =
+                Condition::all().add(sync::Column::CreatedAt.eq(created_at)).add(sync::Column::Id.lt(id.as_str()));
+            query = query.filter(Condition::any().add(sync::Column::CreatedAt.lt(created_at)).add(same_time));
+        }
+        let rows = query
+            .order_by_desc(sync::Column::CreatedAt)
+            .order_by_desc(sync::Column::Id)
+            .limit(limit)
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        rows.into_iter().map(rows::read).collect()
     }
 
     /// The active job of a connection.
-    pub async fn active_job(&self, _connection: &ConnectionId) -> Result<Option<Sync>, StoreError> {
-        unreachable!()
+    pub async fn active_job(&self, connection: &ConnectionId) -> Result<Option<Sync>, StoreError> {
+        active(self.database(), connection.as_str()).await
     }
 
     /// The active jobs of these connections.
-    pub async fn active_jobs(&self, _connections: &[ConnectionId]) -> Result<HashMap<ConnectionId, Sync>, StoreError> {
-        unreachable!()
+    pub async fn active_jobs(&self, connections: &[ConnectionId]) -> Result<HashMap<ConnectionId, Sync>, StoreError> {
+        let rows = sync::Entity::find()
+            .filter(sync::Column::ConnectionId.is_in(connections.iter().map(ConnectionId::as_str)))
+            .filter(sync::Column::State.is_in(ACTIVE.map(State::as_str)))
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        by_connection(rows)
     }
 
     /// The sync of each connection that ended last.
-    pub async fn last_sync(&self, _connections: &[ConnectionId]) -> Result<HashMap<ConnectionId, Sync>, StoreError> {
-        unreachable!()
+    pub async fn last_sync(&self, connections: &[ConnectionId]) -> Result<HashMap<ConnectionId, Sync>, StoreError> {
+        const NO_LATER: &str = "NOT EXISTS (SELECT 1 FROM syncs AS later \
+            WHERE later.connection_id = syncs.connection_id AND later.kind = 'sync' \
+            AND (later.finished_at, later.id) > (syncs.finished_at, syncs.id))";
+        let rows = sync::Entity::find()
+            .filter(sync::Column::ConnectionId.is_in(connections.iter().map(ConnectionId::as_str)))
+            .filter(sync::Column::Kind.eq(JobKind::Sync.as_str()))
+            .filter(sync::Column::FinishedAt.is_not_null())
+            .filter(Expr::cust(NO_LATER))
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        by_connection(rows)
     }
 
     /// Items that could not be taken in, after the one of this number.
-    pub async fn sync_errors(&self, _id: &SyncId, _after: i64, _limit: u64) -> Result<Vec<KeptSyncError>, StoreError> {
-        unreachable!()
+    pub async fn sync_errors(&self, id: &SyncId, after: i64, limit: u64) -> Result<Vec<KeptSyncError>, StoreError> {
+        let rows = sync_error::Entity::find()
+            .filter(sync_error::Column::SyncId.eq(id.as_str()))
+            .filter(sync_error::Column::Number.gt(after))
+            .order_by_asc(sync_error::Column::Number)
+            .limit(limit)
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(rows.into_iter().map(kept_error).collect())
     }
 
     /// Log lines noted after this sequence.
-    pub async fn sync_log(&self, _id: &SyncId, _after_sequence: i64) -> Result<Vec<KeptLogLine>, StoreError> {
-        unreachable!()
+    pub async fn sync_log(&self, id: &SyncId, after_sequence: i64) -> Result<Vec<KeptLogLine>, StoreError> {
+        let rows = sync_line::Entity::find()
+            .filter(sync_line::Column::SyncId.eq(id.as_str()))
+            .filter(sync_line::Column::Sequence.gt(after_sequence))
+            .order_by_asc(sync_line::Column::Number)
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(rows.into_iter().map(kept_line).collect())
     }
+}
+
+/// The states that the unique index covers.
+const ACTIVE: [State; 4] = [State::Pending, State::Running, State::Waiting, State::Cancelling];
+
+/// The active job of a connection, within a transaction or not.
+pub(super) async fn active<C: ConnectionTrait>(database: &C, connection: &str) -> Result<Option<Sync>, StoreError> {
+    let row = sync::Entity::find()
+        .filter(sync::Column::ConnectionId.eq(connection))
+        .filter(sync::Column::State.is_in(ACTIVE.map(State::as_str)))
+        .one(database)
+        .await
+        .map_err(fault)?;
+    row.map(rows::read).transpose()
+}
+
+fn by_connection(rows: Vec<sync::Model>) -> Result<HashMap<ConnectionId, Sync>, StoreError> {
+    rows.into_iter().map(|row| rows::read(row).map(|sync| (sync.connection.clone(), sync))).collect()
+}
+
+fn kept_error(row: sync_error::Model) -> KeptSyncError {
+    let sync_error::Model { sync_id: _, number, occurred_at, object, source_key, stage, code, message } = row;
+    KeptSyncError { number, at: occurred_at, error: SyncErrorRow { object, key: source_key, stage, code, message } }
+}
+
+fn kept_line(row: sync_line::Model) -> KeptLogLine {
+    let sync_line::Model { sync_id: _, number: _, sequence, occurred_at, level, message } = row;
+    KeptLogLine { sequence, at: occurred_at, line: LogLine { level, message } }
 }

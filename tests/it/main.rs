@@ -2,6 +2,7 @@
 
 mod authorization;
 mod documented;
+mod store;
 mod support;
 mod syncs;
 mod tidy;

@@ -1,0 +1,204 @@
+//! What a running job forbids: new credentials, a new config, and the delete of
+//! a connection. Each is one transaction that fails when a job is active.
+
+use sea_orm::ActiveValue::{Set, Unchanged};
+use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
+use serde_json::{Map, Value};
+
+use crate::ids::{ConnectionId, SyncId};
+use crate::store::collections::UpdateError;
+use crate::store::connections::{
+    AuthState, Connection, Lifecycle, NewCredentials, Outcome, Sealed, SealedCredentials, StrandedDelete, editable,
+    edited, rows, saved,
+};
+use crate::store::entities::{connection, sealed_credential, sync};
+use crate::store::fault::{damaged, fault};
+use crate::store::queue::{self, NewSync};
+use crate::store::syncs::{self, JobKind, State, Trigger};
+use crate::store::{self, Store, StoreError};
+
+impl Store {
+    /// The credentials of a connection.
+    pub async fn sealed_credentials(&self, id: &ConnectionId) -> Result<Option<SealedCredentials>, StoreError> {
+        let found = connection::Entity::find_by_id(id.to_string()).one(self.database()).await.map_err(fault)?;
+        let Some(found) = found else { return Ok(None) };
+        let row = sealed_credential::Entity::find_by_id(id.to_string()).one(self.database()).await.map_err(fault)?;
+        let Some(row) = row else { return Ok(None) };
+        let sealed_credential::Model { connection_id: _, credentials_version, key_id, wrapped_key, ciphertext } = row;
+        Ok(Some(SealedCredentials {
+            sealed: Sealed { key_id, wrapped_key, ciphertext },
+            credentials_version,
+            collection: found.collection_id.parse().map_err(damaged)?,
+        }))
+    }
+
+    /// Puts the same credentials, wrapped anew, in the place of the old; false
+    /// if they have been replaced meanwhile. For the rotation of keys.
+    pub async fn rewrap_credentials(
+        &self,
+        id: &ConnectionId,
+        credentials_version: i64,
+        sealed: &Sealed,
+    ) -> Result<bool, StoreError> {
+        let replaced = sealed_credential::Entity::update_many()
+            .set(rows::resealed(sealed))
+            .filter(sealed_credential::Column::ConnectionId.eq(id.as_str()))
+            .filter(sealed_credential::Column::CredentialsVersion.eq(credentials_version))
+            .exec(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(replaced.rows_affected == 1)
+    }
+
+    /// Replaces the credentials, unless a job is active.
+    pub async fn replace_credentials(
+        &self,
+        id: &ConnectionId,
+        expected_version: Option<i64>,
+        credentials: NewCredentials,
+    ) -> Result<Connection, UpdateError> {
+        let transaction = self.transaction().await?;
+        let row = idle(&transaction, id, expected_version).await?;
+        let mut changed = forgetful(edited(&transaction, &row).await?);
+        put_credentials(&transaction, &row, &mut changed, credentials).await?;
+        saved(transaction, changed).await
+    }
+
+    /// Replaces the config, and the credentials with it if given, unless a job
+    /// is active.
+    pub async fn replace_config(
+        &self,
+        id: &ConnectionId,
+        expected_version: Option<i64>,
+        config: Map<String, Value>,
+        credentials: Option<NewCredentials>,
+    ) -> Result<Connection, UpdateError> {
+        let transaction = self.transaction().await?;
+        let row = idle(&transaction, id, expected_version).await?;
+        let mut changed = forgetful(edited(&transaction, &row).await?);
+        changed.config = Set(Value::Object(config).to_string());
+        changed.config_version = Set(row.config_version + 1);
+        if let Some(credentials) = credentials {
+            put_credentials(&transaction, &row, &mut changed, credentials).await?;
+        }
+        saved(transaction, changed).await
+    }
+
+    /// Marks a connection as being deleted, unless a job is active; with
+    /// `purge`, enqueues the job of that id that removes its documents, in the
+    /// same transaction. Once more is the same as once.
+    pub async fn begin_delete(
+        &self,
+        id: &ConnectionId,
+        expected_version: Option<i64>,
+        purge: Option<&SyncId>,
+    ) -> Result<Connection, UpdateError> {
+        let transaction = self.transaction().await?;
+        let row = editable(&transaction, id, expected_version).await?;
+        refuse_if_busy(&transaction, &row).await?;
+        let mut changed = edited(&transaction, &row).await?;
+        changed.lifecycle = Set(Lifecycle::Deleting.as_str().to_owned());
+        changed.next_run_at = Set(None);
+        if let Some(purge) = purge {
+            let job = NewSync {
+                id: purge.clone(),
+                connection: id.clone(),
+                kind: JobKind::Purge,
+                trigger: Trigger::Manual,
+                full: false,
+                release_deletions: false,
+                completes: None,
+            };
+            let now = store::now(&transaction).await?;
+            queue::insert(&transaction, &job, &row, now).await.map_err(fault)?;
+        }
+        saved(transaction, changed).await
+    }
+
+    /// Removes the row with its sealed key and its jobs; only when it is being
+    /// deleted.
+    pub async fn finish_delete(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        connection::Entity::delete_many()
+            .filter(connection::Column::Id.eq(id.as_str()))
+            .filter(connection::Column::Lifecycle.eq(Lifecycle::Deleting.as_str()))
+            .exec(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+
+    /// Connections that are being deleted without an active job.
+    pub async fn stranded_deletes(&self) -> Result<Vec<StrandedDelete>, StoreError> {
+        let deleting = connection::Entity::find()
+            .filter(connection::Column::Lifecycle.eq(Lifecycle::Deleting.as_str()))
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        let mut stranded = Vec::new();
+        for row in deleting {
+            let purges = sync::Entity::find()
+                .filter(sync::Column::ConnectionId.eq(row.id.as_str()))
+                .filter(sync::Column::Kind.eq(JobKind::Purge.as_str()))
+                .all(self.database())
+                .await
+                .map_err(fault)?;
+            let states = purges.iter().map(|job| State::parse(&job.state)).collect::<Result<Vec<_>, _>>()?;
+            if !states.iter().any(|state| state.is_active()) {
+                let purge = !states.is_empty() && !states.contains(&State::Succeeded);
+                stranded.push(StrandedDelete { connection: row.id.parse().map_err(damaged)?, purge });
+            }
+        }
+        Ok(stranded)
+    }
+}
+
+/// The row, locked, if it may be edited and no job is active.
+async fn idle(
+    transaction: &DatabaseTransaction,
+    id: &ConnectionId,
+    expected_version: Option<i64>,
+) -> Result<connection::Model, UpdateError> {
+    let row = editable(transaction, id, expected_version).await?;
+    refuse_if_busy(transaction, &row).await?;
+    match Lifecycle::parse(&row.lifecycle)? {
+        Lifecycle::Active => Ok(row),
+        Lifecycle::Deleting => Err(UpdateError::Deleting),
+    }
+}
+
+async fn refuse_if_busy(transaction: &DatabaseTransaction, row: &connection::Model) -> Result<(), UpdateError> {
+    match syncs::active(transaction, &row.id).await? {
+        Some(job) => Err(UpdateError::Busy { job: job.id, operation: job.kind }),
+        None => Ok(()),
+    }
+}
+
+/// What was known of the old versions says nothing of the new ones.
+fn forgetful(mut changed: connection::ActiveModel) -> connection::ActiveModel {
+    changed.auth = Set(AuthState::Untested.as_str().to_owned());
+    changed.outcome = Set(Outcome::None.as_str().to_owned());
+    changed.status_message = Set(None);
+    changed
+}
+
+async fn put_credentials(
+    transaction: &DatabaseTransaction,
+    row: &connection::Model,
+    changed: &mut connection::ActiveModel,
+    credentials: NewCredentials,
+) -> Result<(), UpdateError> {
+    let NewCredentials { sealed, fields, expected_credentials_version } = credentials;
+    if expected_credentials_version != row.credentials_version {
+        return Err(UpdateError::VersionMismatch);
+    }
+    let version = row.credentials_version + 1;
+    changed.credentials_version = Set(version);
+    let now = store::now(transaction).await?;
+    changed.credentials_updated_at = Set(Some(now));
+    changed.credential_fields = Set(rows::names(&fields));
+    let mut kept = rows::resealed(&sealed);
+    kept.connection_id = Unchanged(row.id.clone());
+    kept.credentials_version = Set(version);
+    kept.update(transaction).await.map_err(fault)?;
+    Ok(())
+}
