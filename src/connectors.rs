@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod erased;
 pub mod files;
 pub mod paths;
+pub mod postgresql;
 pub mod rows;
 pub mod settings;
 pub mod sqlite;
@@ -383,5 +384,5 @@ impl Registry {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![Arc::new(sqlite::Sqlite), Arc::new(files::Files)]
+    vec![Arc::new(files::Files), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
 }

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 use tracing::{info, warn};
 
@@ -265,6 +265,7 @@ fn openapi(gateway: &Gateway) -> serde_json::Value {
         description: env!("CARGO_PKG_DESCRIPTION").to_owned(),
         servers: vec!["/".to_owned()],
         examples: api::examples::examples(),
+        services: api::examples::services(),
         reasons: api::examples::reasons(),
         role_name: api::examples::role_name,
     };

@@ -16,6 +16,19 @@ pub fn reasons() -> Vec<(String, u16)> {
     Reason::ALL.iter().map(|reason| (reason.name().to_ascii_lowercase(), reason.http_status())).collect()
 }
 
+/// The services in the order of reading, with what people call them.
+pub fn services() -> Vec<(String, String)> {
+    let order = [
+        ("SourceService", "Sources"),
+        ("SourceConnectionService", "Source connections"),
+        ("SyncService", "Syncs"),
+        ("SearchService", "Search"),
+        ("CollectionService", "Collections"),
+        ("ApiKeyService", "API keys"),
+    ];
+    order.into_iter().map(|(service, name)| (service.to_owned(), name.to_owned())).collect()
+}
+
 /// The word for a role, if callers need one.
 pub fn role_name(role: i32) -> Option<&'static str> {
     match Role::try_from(role).unwrap_or(Role::Unspecified) {

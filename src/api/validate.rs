@@ -154,7 +154,7 @@ impl Check {
             Rule::AtLeast(least) if integer(value) < *least => {
                 self.add(path, "OUT_OF_RANGE", format!("must be at least {least}"));
             }
-            Rule::DefinedOnly(known) if !number(value).is_some_and(|number| known.get_value(number).is_some()) => {
+            Rule::DefinedOnly(known) if number(value).is_none_or(|number| known.get_value(number).is_none()) => {
                 self.add(path, "INVALID_VALUE", "must be one of the known values");
             }
             Rule::NotIn(refused) if number(value).is_some_and(|number| refused.contains(&number)) => {

@@ -55,6 +55,7 @@ mod tests {
             title: "Rivers & <lakes>".into(),
             version: "1".into(),
             description: "First.".into(),
+            services: Vec::new(),
             servers: vec!["/".into()],
             examples: json!({"CollectionService_CreateCollection": {"request": {"name": "it's <mine>"}}}),
             reasons: vec![("invalid_argument".into(), 400)],

@@ -23,6 +23,9 @@ pub struct OpenApiSettings {
     pub version: String,
     /// What it is, in Markdown.
     pub description: String,
+    /// Name of each service and what people call it, in the order of reading;
+    /// services that are not here follow.
+    pub services: Vec<(String, String)>,
     /// Base addresses.
     pub servers: Vec<String>,
     /// By operation id: `{"request": ..., "response": ..., "parameters": {...}}`,
@@ -39,8 +42,10 @@ pub fn document(table: &Table, settings: &OpenApiSettings) -> Value {
     let comments = Comments::of(table.pool());
     let mut writer = Writer::new(settings, &comments, Schemas::new(table.pool(), &comments, package(table)));
     let mut paths = Map::new();
-    for (route, id) in numbered(table.routes()) {
-        let operation = writer.operation(route, &id);
+    let mut routes = numbered(table.routes());
+    routes.sort_by_key(|(route, _)| place(route, settings));
+    for (route, id) in &routes {
+        let operation = writer.operation(route, id);
         let item = paths.entry(operation::path(route)).or_insert_with(|| json!({}));
         item[route.verb.as_str().to_ascii_lowercase()] = operation;
     }
@@ -50,7 +55,7 @@ pub fn document(table: &Table, settings: &OpenApiSettings) -> Value {
         "info": {"title": settings.title, "version": settings.version, "description": settings.description},
         "servers": settings.servers.iter().map(|url| json!({"url": url})).collect::<Vec<_>>(),
         "security": [{"bearer": []}, {"apiKey": []}],
-        "tags": tags(table, &comments),
+        "tags": tags(&routes, settings, &comments),
         "paths": paths,
         "components": {
             "securitySchemes": {
@@ -81,28 +86,24 @@ fn package(table: &Table) -> String {
     table.routes().first().map(|route| route.method.parent_service().package_name().to_owned()).unwrap_or_default()
 }
 
-/// `SourceConnectionService` as people read it: `Source connections`.
-fn tag(route: &Route) -> String {
+/// What people call the service of a route.
+fn tag(route: &Route, settings: &OpenApiSettings) -> String {
     let service = route.method.parent_service();
-    let name = service.name().strip_suffix("Service").unwrap_or(service.name()).to_owned();
-    let mut words = String::new();
-    for (index, letter) in name.chars().enumerate() {
-        if index > 0 && letter.is_ascii_uppercase() {
-            words.push(' ');
-        }
-        words.push(if index == 0 { letter } else { letter.to_ascii_lowercase() });
-    }
-    match words.as_str() {
-        "Search" => words,
-        "Api key" => "API keys".to_owned(),
-        _ => format!("{words}s"),
-    }
+    let known = settings.services.iter().find(|(name, _)| name == service.name());
+    known.map_or_else(|| service.name().to_owned(), |(_, tag)| tag.clone())
 }
 
-fn tags(table: &Table, comments: &Comments) -> Value {
+/// Where the service of a route stands in the order of reading.
+fn place(route: &Route, settings: &OpenApiSettings) -> usize {
+    let service = route.method.parent_service();
+    let known = settings.services.iter().position(|(name, _)| name == service.name());
+    known.unwrap_or(settings.services.len())
+}
+
+fn tags(routes: &[(&Route, String)], settings: &OpenApiSettings, comments: &Comments) -> Value {
     let mut tags: Vec<(String, String)> = Vec::new();
-    for route in table.routes() {
-        let (name, service) = (tag(route), route.method.parent_service());
+    for (route, _) in routes {
+        let (name, service) = (tag(route, settings), route.method.parent_service());
         if !tags.iter().any(|(known, _)| *known == name) {
             tags.push((name, comments.get(&service.parent_file(), service.path())));
         }

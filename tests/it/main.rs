@@ -1,6 +1,7 @@
 //! Tests through the doors that users use, against real servers.
 
 mod authorization;
+mod connectors;
 mod documented;
 mod store;
 mod support;

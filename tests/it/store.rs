@@ -18,6 +18,8 @@ use tributary::store::{Store, StoreError, Visible};
 
 use crate::support::postgres::Database;
 
+/// Every kind of job.
+const KINDS: [JobKind; 3] = [JobKind::Sync, JobKind::Clear, JobKind::Purge];
 const LEASE: Duration = Duration::from_secs(30);
 
 /// A store and a way past it, to make time pass and to look at its tables.
@@ -684,7 +686,7 @@ async fn racing_workers_take_each_job_once(bench: Bench) {
     let workers: Vec<_> = (0..16)
         .map(|number| {
             let store = bench.store.clone();
-            tokio::spawn(async move { store.take(&format!("worker {number}"), LEASE).await })
+            tokio::spawn(async move { store.take(&format!("worker {number}"), &KINDS, LEASE).await })
         })
         .collect();
     let mut found = Vec::new();

@@ -32,6 +32,7 @@ struct Operation {
     id: String,
     verb: String,
     path: Vec<Piece>,
+    name: String,
     summary: String,
     description: Vec<Vec<Span>>,
     role: Option<String>,
@@ -135,14 +136,17 @@ impl<'document> Reader<'document> {
         let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
         let description = text(&operation["description"]);
         let rest = description.split("\n\nNeeds the role").next().unwrap_or_default();
+        let summary = text(&operation["summary"]);
         let reply = &operation["responses"]["200"]["content"];
         let example = &reply["application/json"]["example"];
         Operation {
             id: text(&operation["operationId"]),
             verb: verb.to_uppercase(),
             path: pieces(path),
-            summary: text(&operation["summary"]),
-            description: paragraphs(rest),
+            name: spaced(&text(&operation["operationId"])),
+            // The heading is the first sentence: it is not said twice.
+            description: paragraphs(rest.strip_prefix(summary.as_str()).unwrap_or(rest).trim_start_matches(['.', ' '])),
+            summary,
             role: operation["x-required-role"].as_str().map(str::to_owned),
             parameters: parameters.iter().map(|parameter| self.parameter(parameter)).collect(),
             body: self.members(self.body(operation), false),
@@ -308,6 +312,21 @@ fn spans(text: &str) -> Vec<Span> {
         .filter(|(_, part)| !part.is_empty())
         .map(|(index, part)| Span { text: part.to_owned(), code: index % 2 == 1 })
         .collect()
+}
+
+/// `SyncService_ListSyncs_2` as `List syncs`.
+fn spaced(operation: &str) -> String {
+    let name = operation.split('_').nth(1).unwrap_or(operation);
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+            words.push(letter.to_ascii_lowercase());
+        } else {
+            words.push(letter);
+        }
+    }
+    words
 }
 
 fn pieces(path: &str) -> Vec<Piece> {

@@ -80,7 +80,8 @@ impl<'document> Writer<'document> {
     pub(super) fn operation(&mut self, route: &Route, id: &str) -> Value {
         let comment = self.comments.get(&route.method.parent_file(), route.method.path());
         let role = (self.settings.role_name)(route.rest.role);
-        let mut operation = json!({"operationId": id, "tags": [tag(route)], "summary": summary(&comment)});
+        let mut operation =
+            json!({"operationId": id, "tags": [tag(route, self.settings)], "summary": summary(&comment)});
         operation["description"] = match role {
             Some(role) => format!("{comment}\n\nNeeds the role `{role}`.").into(),
             None => comment.into(),
@@ -108,8 +109,9 @@ impl<'document> Writer<'document> {
             variables(route).iter().map(|(name, fields)| self.path_parameter(name, fields)).collect();
         if route.body != Body::Whole {
             for field in self.query_fields(route) {
-                parameters.extend(self.query_parameter(&field));
+                parameters.extend(self.query_parameters("", &field));
             }
+            self.name_mask_paths(route, &mut parameters);
         }
         parameters.extend(header_parameters(route));
         let examples = self.example(id, "parameters");
@@ -136,11 +138,26 @@ impl<'document> Writer<'document> {
         route.method.input().fields().filter(|field| !in_path(field) && !in_body(field)).collect()
     }
 
-    /// A message in the query is written with dots: one parameter a field of it.
-    fn query_parameter(&mut self, field: &FieldDescriptor) -> Vec<Value> {
-        self.query_parameters("", field)
+    /// A mask names what can be changed, between commas.
+    fn name_mask_paths(&self, route: &Route, parameters: &mut [Value]) {
+        let mask = parameters.iter_mut().find(|parameter| parameter["name"] == "updateMask");
+        let (Body::Field(resource), Some(mask)) = (&route.body, mask) else { return };
+        let Kind::Message(message) = resource.kind() else { return };
+        let rules = self.schemas.rules();
+        let is_etag = |field: &FieldDescriptor| {
+            let if_match = route.rest.if_match_field.as_deref().unwrap_or_default();
+            if_match.strip_prefix(resource.name()).is_some_and(|rest| rest.strip_prefix('.') == Some(field.name()))
+        };
+        let names: Vec<String> = message
+            .fields()
+            .filter(|field| !rules.is_output_only(field) && !rules.is_immutable(field) && !is_etag(field))
+            .map(|field| field.json_name().to_owned())
+            .collect();
+        let one = names.join("|");
+        mask["schema"]["pattern"] = format!("^(({one})(,({one}))*)?$").into();
     }
 
+    /// A message in the query is written with dots: one parameter a field of it.
     fn query_parameters(&mut self, prefix: &str, field: &FieldDescriptor) -> Vec<Value> {
         let name = format!("{prefix}{}", field.json_name());
         if let Kind::Message(message) = field.kind()
@@ -187,7 +204,7 @@ impl<'document> Writer<'document> {
             object["description"] = format!("Body of {}.", route.method.name()).into();
         }
         let required = object.get("required").is_some();
-        let documented = self.named(input.name(), &format!("{id}Request"), object);
+        let documented = self.named(input.name(), &format!("{}Request", bare_id(id)), object);
         match route.rest.bare_body_field.as_deref() {
             None => (documented, required),
             Some(field) => (json!({"anyOf": [documented, bare(&input, field)]}), required),
@@ -258,6 +275,11 @@ impl<'document> Writer<'document> {
         }
         json!({"application/json": media})
     }
+}
+
+/// `SearchService_Search_3` as `Search3`.
+fn bare_id(id: &str) -> String {
+    id.split('_').skip(1).collect()
 }
 
 fn error(component: &str) -> Value {

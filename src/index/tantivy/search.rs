@@ -79,7 +79,9 @@ impl Search<'_> {
         loop {
             depth = depth.min(all);
             let chunks = self.searcher.search(query, &TopDocs::with_limit(depth).order_by_score())?;
-            let is_all = chunks.len() < depth || depth == all;
+            // What comes after a chunk below the floor is below it too.
+            let is_below = |(score, _): &(f32, DocAddress)| min_score.is_some_and(|least| f64::from(*score) < least);
+            let is_all = chunks.len() < depth || depth == all || chunks.last().is_some_and(is_below);
             let found = self.records(chunks, min_score, wanted)?;
             if is_all || found.len() >= wanted {
                 return Ok(found);

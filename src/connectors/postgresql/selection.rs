@@ -1,0 +1,98 @@
+//! Which tables and columns the config includes.
+
+use super::path::{self, Pattern};
+use super::settings::{Config, TableOptions};
+
+/// The patterns of a config, read once.
+pub(super) struct Selection<'a> {
+    config: &'a Config,
+    schemas: Vec<Pattern>,
+    tables: Vec<Pattern>,
+    excluded_tables: Vec<Pattern>,
+    excluded_columns: Vec<Pattern>,
+}
+
+impl<'a> Selection<'a> {
+    /// Reads the patterns; they were checked when the config was stored.
+    pub(super) fn new(config: &'a Config) -> Self {
+        let read = |patterns: &[String]| patterns.iter().filter_map(|pattern| Pattern::parse(pattern)).collect();
+        Self {
+            config,
+            schemas: read(&config.schemas),
+            tables: read(&config.tables),
+            excluded_tables: read(&config.exclude_tables),
+            excluded_columns: read(&config.exclude_columns),
+        }
+    }
+
+    /// True when the table is included. Without `tables`, all are.
+    pub(super) fn includes(&self, schema: &str, table: &str) -> bool {
+        !is_of_the_system(schema)
+            && (self.schemas.is_empty() || any_matches(&self.schemas, &[schema]))
+            && (self.tables.is_empty() || any_matches(&self.tables, &[schema, table]))
+            && !any_matches(&self.excluded_tables, &[schema, table])
+    }
+
+    /// The same for the path of a table.
+    pub(super) fn includes_path(&self, object: &str) -> bool {
+        match path::split(object).as_deref() {
+            Some([schema, table]) => self.includes(schema, table),
+            _ => false,
+        }
+    }
+
+    /// True when a table of the schema could be included.
+    pub(super) fn reaches_into(&self, schema: &str) -> bool {
+        !is_of_the_system(schema)
+            && (self.schemas.is_empty() || any_matches(&self.schemas, &[schema]))
+            && (self.tables.is_empty() || self.tables.iter().any(|pattern| pattern.begins(&[schema])))
+    }
+
+    /// True when the column is left out.
+    pub(super) fn leaves_out(&self, schema: &str, table: &str, column: &str) -> bool {
+        any_matches(&self.excluded_columns, &[schema, table, column])
+    }
+
+    /// True when the config names tables at all.
+    pub(super) fn is_explicit(&self) -> bool {
+        !self.tables.is_empty()
+    }
+
+    /// Positions in `tables` that name one table, which is not there.
+    pub(super) fn missing<'t>(&self, present: impl Iterator<Item = (&'t str, &'t str)> + Clone) -> Vec<usize> {
+        let is_missing = |pattern: &Pattern| {
+            pattern.is_exact() && !present.clone().any(|(schema, table)| pattern.matches(&[schema, table]))
+        };
+        self.tables
+            .iter()
+            .enumerate()
+            .filter(|(_, pattern)| is_missing(pattern))
+            .map(|(position, _)| position)
+            .collect()
+    }
+
+    /// Settings of the table: the first entry of `tableOptions` that fits, and
+    /// what is given for all.
+    pub(super) fn options(&self, schema: &str, table: &str) -> TableOptions {
+        let fits = |options: &&TableOptions| {
+            Pattern::parse(&options.table).is_some_and(|pattern| pattern.matches(&[schema, table]))
+        };
+        let own = self.config.table_options.iter().find(fits).cloned().unwrap_or_default();
+        TableOptions {
+            table: own.table,
+            title_template: own.title_template.or_else(|| self.config.title_template.clone()),
+            body_template: own.body_template.or_else(|| self.config.body_template.clone()),
+            url_template: own.url_template.or_else(|| self.config.url_template.clone()),
+            row_limit: own.row_limit.or(self.config.row_limit),
+        }
+    }
+}
+
+fn any_matches(patterns: &[Pattern], names: &[&str]) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(names))
+}
+
+/// PostgreSQL keeps the prefix for itself.
+fn is_of_the_system(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
+}

@@ -1,0 +1,278 @@
+//! One read-only session with the server: resolve, connect, TLS, login, one
+//! snapshot. Every stage is noted in a report.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
+
+use super::failure::Failure;
+use super::settings::{Config, Credentials, SslMode};
+use crate::connectors::{Account, ConnectorError};
+use crate::egress::tls::{self, TlsError, TlsStream, Verification};
+use crate::egress::{DialError, Resolved};
+use crate::report::{Report, StageKind};
+
+/// Everything that would let the server or the role decide how values look, or
+/// how long we may take, is set here. Names are then looked up in the system's
+/// schema only, so that no object of a user stands in for a function.
+const SETTINGS: &str = "\
+    SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
+    SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
+    SET xmloption = 'content'; SET statement_timeout = 0; SET lock_timeout = '30s'; \
+    SET idle_in_transaction_session_timeout = 0; SET default_transaction_deferrable = off; \
+    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// What asks the server for TLS: length 8, code 80877103.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// A session inside its one transaction. Gone when dropped.
+pub(super) struct Session {
+    pub(super) client: Client,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A query under way would else be read to its end.
+        self.connection.abort();
+    }
+}
+
+impl Session {
+    /// Ends the transaction, so that the server need not wonder.
+    pub(super) async fn close(self) {
+        // Nothing depends on it: the session is gone in any case.
+        drop(tokio::time::timeout(Duration::from_secs(1), self.client.batch_execute("COMMIT")).await);
+    }
+}
+
+/// Plain or TLS.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Opens a session and notes each stage; those after a failed one are skipped.
+pub(super) async fn open<C>(account: &Account<C>, report: &mut Report) -> Result<Session, ConnectorError>
+where
+    C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
+{
+    let outcome = open_staged(account, report).await;
+    if outcome.is_err() {
+        for kind in [StageKind::Resolve, StageKind::Connect, StageKind::Tls, StageKind::Login] {
+            if report.stages.iter().all(|stage| stage.kind != kind) {
+                report.skipped(kind, "earlier_stage_failed");
+            }
+        }
+    }
+    outcome
+}
+
+async fn open_staged<C>(account: &Account<C>, report: &mut Report) -> Result<Session, ConnectorError>
+where
+    C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
+{
+    let Account { credentials, config, resources } = account;
+    let limits = resources.dialer.timeouts();
+    let deadline = Instant::now() + limits.login;
+
+    let began = Instant::now();
+    let resolved = resources.dialer.resolve(&credentials.host, credentials.port).await;
+    let resolved = resolved.and_then(|resolved| {
+        let own = resources.dialer.denies_database(&resolved, &credentials.database);
+        if own { Err(DialError::AddressBlocked) } else { Ok(resolved) }
+    });
+    let resolved = resolved.map_err(|error| refused_by_dialer(report, StageKind::Resolve, began, error))?;
+    report.ok(StageKind::Resolve, None, began.elapsed());
+
+    let began = Instant::now();
+    let stream = resources.dialer.connect(&resolved).await;
+    let stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
+    report.ok(StageKind::Connect, None, began.elapsed());
+
+    let began = Instant::now();
+    let stream = secured(stream, &resolved, config, limits.handshake, report, began).await?;
+
+    let began = Instant::now();
+    let login = log_in(stream, credentials);
+    match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), login).await {
+        Ok(Ok(session)) => {
+            report.ok(StageKind::Login, None, began.elapsed());
+            Ok(session)
+        }
+        Ok(Err(failure)) => Err(refused_by_server(report, began, failure)),
+        Err(_) => {
+            let hint = "the server took too long to log in; try again when it is less busy";
+            report.failed(StageKind::Login, None, began.elapsed(), "timed_out", hint);
+            Err(ConnectorError::Unreachable { code: "timed_out", cause: None })
+        }
+    }
+}
+
+fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
+    let hint = match &error {
+        DialError::InvalidHost => "give one plain host name or address as `credentials.host`",
+        DialError::NotFound(_) => "the host name has no address; check `credentials.host`",
+        DialError::AddressBlocked => {
+            "this server does not connect to that address; its operator can allow it with `--allow-destinations`"
+        }
+        DialError::Refused(_) => "nothing listens there; check `credentials.host` and `credentials.port`",
+        DialError::TimedOut => "no answer; check the address and the firewalls on the way",
+        DialError::Failed(_) => "the connection failed; check `credentials.host` and `credentials.port`",
+    };
+    let code = error.code();
+    report.failed(kind, None, began.elapsed(), code, hint);
+    ConnectorError::Unreachable { code, cause: Some(Box::new(error)) }
+}
+
+fn refused_by_server(report: &mut Report, began: Instant, failure: Failure) -> ConnectorError {
+    if failure.is_refused_login() {
+        let hint = "the server refused the login; check `credentials.username`, `credentials.password`, \
+                    `credentials.database` and the server's access rules";
+        report.failed(StageKind::Login, None, began.elapsed(), "login_refused", hint);
+        return ConnectorError::LoginRefused(Some(Box::new(failure)));
+    }
+    let hint = "the server broke off before the login was done; check that it is PostgreSQL and takes connections";
+    report.failed(StageKind::Login, None, began.elapsed(), "unreachable", hint);
+    ConnectorError::Unreachable { code: "unreachable", cause: Some(Box::new(failure)) }
+}
+
+async fn secured(
+    stream: TcpStream,
+    resolved: &Resolved,
+    config: &Config,
+    limit: Duration,
+    report: &mut Report,
+    began: Instant,
+) -> Result<Stream, ConnectorError> {
+    let verification = match config.ssl_mode {
+        SslMode::Auto if resolved.is_loopback() => None,
+        SslMode::Auto | SslMode::VerifyFull => Some(Verification::Full),
+        SslMode::Require => Some(Verification::Chain),
+        SslMode::Disable => None,
+    };
+    let Some(verification) = verification else {
+        let hint = if config.ssl_mode == SslMode::Disable {
+            "plain text, since `sslMode` is `disable`"
+        } else {
+            "plain text, since the server is on this machine"
+        };
+        report.ok_with(StageKind::Tls, began.elapsed(), "plain_text_allowed", hint);
+        return Ok(Stream::Plain(stream));
+    };
+    let root = config.root_certificate.as_deref();
+    let outcome = match tokio::time::timeout(limit, ask_for_tls(stream)).await {
+        Ok(Ok(stream)) => tls::client_handshake(stream, resolved.host(), verification, root, limit).await,
+        Ok(Err(error)) => Err(TlsError::Handshake(error.into())),
+        Err(_) => Err(TlsError::TimedOut),
+    };
+    match outcome {
+        Ok(stream) => {
+            report.ok(StageKind::Tls, None, began.elapsed());
+            Ok(Stream::Tls(Box::new(stream)))
+        }
+        Err(error) => {
+            let (code, hint) = match &error {
+                TlsError::InvalidRoot => ("tls_failed", "`config.rootCertificate` must be PEM text with a certificate"),
+                TlsError::InvalidName => {
+                    ("tls_failed", "give the name in the server's certificate as `credentials.host`")
+                }
+                TlsError::Certificate(_) => (
+                    "tls_failed",
+                    "the server's certificate is not accepted; give its authority as `config.rootCertificate` and its \
+                     name as `credentials.host`",
+                ),
+                TlsError::Handshake(_) => (
+                    "tls_failed",
+                    "the server does not offer TLS that we take; turn it on there, or set `config.sslMode`",
+                ),
+                TlsError::TimedOut => ("timed_out", "the server did not finish the TLS handshake in time"),
+            };
+            report.failed(StageKind::Tls, None, began.elapsed(), code, hint);
+            Err(ConnectorError::Unreachable { code, cause: Some(Box::new(error)) })
+        }
+    }
+}
+
+/// The one byte of the answer is read alone: what a stranger on the way puts
+/// behind it must not pass as sent under TLS.
+async fn ask_for_tls(mut stream: TcpStream) -> std::io::Result<TcpStream> {
+    stream.write_all(&SSL_REQUEST).await?;
+    match stream.read_u8().await? {
+        b'S' => Ok(stream),
+        _ => Err(std::io::Error::other("the server does not offer TLS")),
+    }
+}
+
+async fn log_in(stream: Stream, credentials: &Credentials) -> Result<Session, Failure> {
+    let mut options = tokio_postgres::Config::new();
+    options
+        .user(&credentials.username)
+        .password(credentials.password.expose_secret())
+        .dbname(&credentials.database)
+        .application_name("tributary")
+        .ssl_mode(tokio_postgres::config::SslMode::Disable)
+        .channel_binding(tokio_postgres::config::ChannelBinding::Disable);
+    let (client, connection) = options.connect_raw(stream, NoTls).await?;
+    // Whatever ends the connection is also told to the query that waits on it.
+    let session = Session { client, connection: tokio::spawn(async move { drop(connection.await) }) };
+    session.client.batch_execute(SETTINGS).await?;
+    Ok(session)
+}
+
+/// Waits for an answer of the server, but not for ever.
+pub(super) async fn answered<T, E>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, ConnectorError>
+where
+    Failure: From<E>,
+{
+    match tokio::time::timeout(limit, answer).await {
+        Ok(outcome) => outcome.map_err(|error| Failure::from(error).into_error()),
+        Err(_) => Err(ConnectorError::Unreachable { code: "timed_out", cause: None }),
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

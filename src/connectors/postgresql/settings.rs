@@ -1,0 +1,225 @@
+//! Credentials and config of a PostgreSQL connection.
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::path::Pattern;
+use super::templates;
+use crate::connectors::{Field, FieldType};
+use crate::egress::tls;
+use crate::error::Violation;
+
+/// The five documented fields.
+#[derive(Deserialize)]
+pub struct Credentials {
+    pub(super) host: String,
+    #[serde(deserialize_with = "whole_number")]
+    pub(super) port: u16,
+    pub(super) database: String,
+    pub(super) username: String,
+    #[serde(deserialize_with = "secret")]
+    pub(super) password: SecretString,
+}
+
+/// How much of TLS is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// As `verify-full`, except that a server on loopback is spoken to in plain
+    /// text.
+    #[default]
+    Auto,
+    /// TLS with a verified chain; the name is not looked at.
+    Require,
+    /// TLS with a verified chain and name.
+    VerifyFull,
+    /// Plain text, wherever the server is.
+    Disable,
+}
+
+/// Everything that is not a credential.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    pub(super) ssl_mode: SslMode,
+    pub(super) root_certificate: Option<String>,
+    pub(super) schemas: Vec<String>,
+    pub(super) tables: Vec<String>,
+    pub(super) exclude_tables: Vec<String>,
+    pub(super) exclude_columns: Vec<String>,
+    #[serde(deserialize_with = "optional_whole_number")]
+    pub(super) row_limit: Option<u64>,
+    pub(super) title_template: Option<String>,
+    pub(super) body_template: Option<String>,
+    pub(super) url_template: Option<String>,
+    pub(super) table_options: Vec<TableOptions>,
+}
+
+/// Settings for the tables that a pattern names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TableOptions {
+    pub(super) table: String,
+    pub(super) title_template: Option<String>,
+    pub(super) body_template: Option<String>,
+    pub(super) url_template: Option<String>,
+    #[serde(deserialize_with = "optional_whole_number")]
+    pub(super) row_limit: Option<u64>,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(SecretString::from)
+}
+
+/// A form may send `5432` as `5432.0` or `"5432"`.
+fn number_in(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64().or_else(|| {
+            let float = number.as_f64()?;
+            (float.fract() == 0.0 && (0.0..9e15).contains(&float)).then_some(float as u64)
+        }),
+        Value::String(text) => text.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    number_in(&Value::deserialize(deserializer)?)
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|port| *port != 0)
+        .ok_or_else(|| serde::de::Error::custom("not a port"))
+}
+
+fn optional_whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        value => number_in(&value).map(Some).ok_or_else(|| serde::de::Error::custom("not a whole number")),
+    }
+}
+
+/// Fields of `credentials`.
+pub(super) fn auth_fields() -> Vec<Field> {
+    let field =
+        |name, kind, title, description| Field { name, kind, required: true, title, description, default: None };
+    vec![
+        field("host", FieldType::String, "Host", "Host name or address of the server"),
+        field("port", FieldType::Number, "Port", "TCP port, usually 5432"),
+        field("database", FieldType::String, "Database", "Name of the database"),
+        field("username", FieldType::String, "Username", "Login role; it needs the right to read only"),
+        field("password", FieldType::Password, "Password", "Password of the role"),
+    ]
+}
+
+/// Fields of `config`.
+pub(super) fn config_fields() -> Vec<Field> {
+    let field =
+        |name, kind, title, description| Field { name, kind, required: false, title, description, default: None };
+    let templates = || {
+        vec![
+            field("titleTemplate", FieldType::String, "Title", "Template over the row's columns: `{{ name }}`"),
+            field("bodyTemplate", FieldType::String, "Body", "Template of the text to search"),
+            field(
+                "urlTemplate",
+                FieldType::String,
+                "Address",
+                "Template of the row's address: `https://example.com/{{ id }}`",
+            ),
+        ]
+    };
+    let row_limit =
+        || field("rowLimit", FieldType::Number, "Row limit", "Most rows of a table, in the order of its key");
+    let mut table_options =
+        vec![Field { required: true, ..field("table", FieldType::String, "Table", "Pattern `schema.table`") }];
+    table_options.extend(templates());
+    table_options.push(row_limit());
+    let mut fields = vec![
+        Field {
+            default: Some(json!("auto")),
+            ..field(
+                "sslMode",
+                FieldType::Enum(&["auto", "require", "verify-full", "disable"]),
+                "TLS",
+                "`auto`: verified TLS, but plain text to a loopback address; `require`: TLS with a verified chain; \
+                 `verify-full`: the name too; `disable`: plain text",
+            )
+        },
+        field("rootCertificate", FieldType::String, "Root certificate", "PEM text; replaces the public authorities"),
+        field("schemas", FieldType::StringList, "Schemas", "Only these schemas; `*` stands for any characters"),
+        field("tables", FieldType::StringList, "Tables", "Only these tables and views, as `schema.table` with `*`"),
+        field("excludeTables", FieldType::StringList, "Tables to leave out", "As `schema.table` with `*`"),
+        field("excludeColumns", FieldType::StringList, "Columns to leave out", "As `schema.table.column` with `*`"),
+        row_limit(),
+    ];
+    fields.extend(templates());
+    fields.push(field(
+        "tableOptions",
+        FieldType::ObjectList(table_options),
+        "Settings a table",
+        "The first whose `table` fits counts; what it leaves out is taken from above",
+    ));
+    fields
+}
+
+/// What is wrong with a config that has the right shape.
+pub(super) fn validate(config: &Config) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut wrong = |field: String, description: &str| {
+        violations.push(Violation::new(format!("config.{field}"), "INVALID_VALUE", description));
+    };
+    if config.root_certificate.as_deref().is_some_and(|pem| tls::check_root(pem).is_err()) {
+        wrong("rootCertificate".to_owned(), "must be PEM text with at least one certificate");
+    }
+    let lists = [
+        ("schemas", &config.schemas, 1, "must be the name of a schema; `*` stands for any characters"),
+        ("tables", &config.tables, 2, "must be `schema.table`; `*` stands for any characters"),
+        ("excludeTables", &config.exclude_tables, 2, "must be `schema.table`; `*` stands for any characters"),
+        ("excludeColumns", &config.exclude_columns, 3, "must be `schema.table.column`; `*` stands for any characters"),
+    ];
+    for (name, patterns, parts, description) in lists {
+        for (position, pattern) in patterns.iter().enumerate() {
+            if !has_parts(pattern, parts) {
+                wrong(format!("{name}[{position}]"), description);
+            }
+        }
+    }
+    let mut check_templates = |prefix: String, given: [(&str, &Option<String>); 3], limit: Option<u64>| {
+        for (name, template) in given {
+            if let Some(problem) = template.as_deref().and_then(templates::problem) {
+                wrong(format!("{prefix}{name}"), problem);
+            }
+        }
+        if limit == Some(0) {
+            wrong(format!("{prefix}rowLimit"), "must be at least 1");
+        }
+    };
+    let Config { title_template, body_template, url_template, row_limit, table_options, .. } = config;
+    let named = |title, body, url| [("titleTemplate", title), ("bodyTemplate", body), ("urlTemplate", url)];
+    check_templates(String::new(), named(title_template, body_template, url_template), *row_limit);
+    for (position, options) in table_options.iter().enumerate() {
+        let TableOptions { table: _, title_template, body_template, url_template, row_limit } = options;
+        let prefix = format!("tableOptions[{position}].");
+        check_templates(prefix, named(title_template, body_template, url_template), *row_limit);
+    }
+    for (position, options) in table_options.iter().enumerate() {
+        if !has_parts(&options.table, 2) {
+            wrong(format!("tableOptions[{position}].table"), "must be `schema.table`; `*` stands for any characters");
+        }
+    }
+    violations
+}
+
+fn has_parts(pattern: &str, parts: usize) -> bool {
+    Pattern::parse(pattern).is_some_and(|pattern| pattern.len() == parts)
+}
+
+/// What of the config decides whom the credentials are shown to.
+pub(super) fn binding(config: &Config) -> String {
+    let mode = match config.ssl_mode {
+        SslMode::Auto => "auto",
+        SslMode::Require => "require",
+        SslMode::VerifyFull => "verify-full",
+        SslMode::Disable => "disable",
+    };
+    json!([mode, config.root_certificate]).to_string()
+}

@@ -1,0 +1,3 @@
+//! Each source, against the real thing.
+
+mod postgresql;
