@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
+use tower::ServiceExt;
 
 use super::convert::structure;
 use super::{Domain, health, router};
@@ -163,6 +164,26 @@ async fn nothing_answers_without_a_key_and_all_causes_look_the_same() {
     assert!(answer.metadata().get("x-request-id").is_some());
     let names: Vec<String> = answer.into_inner().sources.into_iter().map(|source| source.short_name).collect();
     assert!(names.contains(&"files".to_owned()) && names.is_sorted(), "{names:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_told_with_details_and_only_to_who_has_a_key() {
+    let service = Service::start().await;
+    for path in ["/tributary.v1.SourceService/Nothing", "/tributary.v1.NoService/Nothing"] {
+        for (key, code, word) in [
+            ("trb_wrong", Code::Unauthenticated, "UNAUTHORIZED"),
+            (ADMIN, Code::Unimplemented, "NOT_SUPPORTED"),
+        ] {
+            let call = http::Request::post(path)
+                .header("content-type", "application/grpc")
+                .header("authorization", format!("Bearer {key}"))
+                .body(axum::body::Body::empty())
+                .expect("is a request");
+            let answer = service.router.clone().oneshot(call).await.expect("cannot fail");
+            let status = Status::from_header_map(answer.headers()).expect("has a status");
+            assert_eq!((status.code(), reason(&status).as_str()), (code, word), "{path}");
+        }
+    }
 }
 
 #[tokio::test]
