@@ -170,10 +170,9 @@ async fn nothing_answers_without_a_key_and_all_causes_look_the_same() {
 async fn an_unknown_method_is_told_with_details_and_only_to_who_has_a_key() {
     let service = Service::start().await;
     for path in ["/tributary.v1.SourceService/Nothing", "/tributary.v1.NoService/Nothing"] {
-        for (key, code, word) in [
-            ("trb_wrong", Code::Unauthenticated, "UNAUTHORIZED"),
-            (ADMIN, Code::Unimplemented, "NOT_SUPPORTED"),
-        ] {
+        for (key, code, word) in
+            [("trb_wrong", Code::Unauthenticated, "UNAUTHORIZED"), (ADMIN, Code::Unimplemented, "NOT_SUPPORTED")]
+        {
             let call = http::Request::post(path)
                 .header("content-type", "application/grpc")
                 .header("authorization", format!("Bearer {key}"))
