@@ -17,6 +17,7 @@ pub mod telemetry;
 // Floor 1: what touches the world outside.
 pub mod access;
 pub mod connectors;
+pub mod demo_data;
 pub mod egress;
 pub mod index;
 pub mod secrets;
@@ -45,3 +46,6 @@ pub mod gateway;
 
 // Floor 6: all of it put together.
 pub mod server;
+
+// Floor 7: the command.
+pub mod cli;

@@ -47,7 +47,7 @@ use crate::syncs::worker::{self, Workshop};
 use front::{Front, Pages};
 
 /// Where the canary of the encryption key is kept.
-const CANARY: &str = "encryption_canary";
+pub const CANARY: &str = "encryption_canary";
 
 /// What a server is started with beside its configuration.
 pub struct Options {
@@ -248,7 +248,7 @@ impl Parts<'_> {
         };
         let gateway = Gateway::new(settings, proto::DESCRIPTORS, grpc.clone())
             .map_err(|error| StartError::Parts(error.into()))?;
-        let openapi = openapi(&gateway);
+        let openapi = openapi(gateway.table());
         let pages = Pages {
             docs: gateway::docs::page(&openapi, &self.base).map_err(|error| StartError::Parts(error.into()))?,
             openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
@@ -257,8 +257,8 @@ impl Parts<'_> {
     }
 }
 
-/// The OpenAPI document of the routes that the gateway serves.
-fn openapi(gateway: &Gateway) -> serde_json::Value {
+/// The OpenAPI document of the routes that a server serves.
+pub fn openapi(table: &gateway::rules::Table) -> serde_json::Value {
     let settings = OpenApiSettings {
         title: "Tributary".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -269,7 +269,7 @@ fn openapi(gateway: &Gateway) -> serde_json::Value {
         reasons: api::examples::reasons(),
         role_name: api::examples::role_name,
     };
-    gateway::openapi::document(gateway.table(), &settings)
+    gateway::openapi::document(table, &settings)
 }
 
 /// The HTTP status of an error reason.

@@ -28,7 +28,7 @@ fn without_anything_it_is_a_loopback_server_with_its_own_stores() {
     let config = Config::load(None, &[], []).unwrap();
     assert_eq!(config.listen, ["127.0.0.1:8420".parse().unwrap()]);
     assert_eq!(config.data_dir, Path::new("tributary-data"));
-    assert_eq!(config.database_url.expose_secret(), "sqlite://tributary-data/tributary.db?mode=rwc");
+    assert_eq!(config.database_url.expose_secret(), "sqlite://tributary-data/tributary.db");
     assert!(matches!(config.encryption_key, KeySource::Embedded(path) if path.ends_with("encryption.key")));
     assert_eq!((config.workers, config.limits.max_body), (2, 4 << 20));
     assert!(config.cors_origins.is_empty() && config.admin_key.is_none());

@@ -171,7 +171,7 @@ impl Reader {
     /// The metadata database: the one given, else a file in the data folder.
     pub(super) fn database(&mut self, data_dir: &Path) -> (Database, SecretString) {
         let given = self.secret("database_url");
-        let url = given.unwrap_or_else(|| format!("sqlite://{}?mode=rwc", data_dir.join("tributary.db").display()));
+        let url = given.unwrap_or_else(|| format!("sqlite://{}", data_dir.join("tributary.db").display()));
         let database = match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("postgres" | "postgresql") => Database::Postgres,
             Some("sqlite") => Database::Sqlite,

@@ -2,6 +2,7 @@
 //! format, so that the server itself writes every value of every type.
 
 mod catalog;
+mod check;
 mod document;
 mod failure;
 mod kinds;
@@ -64,7 +65,7 @@ impl Connector for PostgreSql {
     }
 
     async fn check(&self, account: &Account<Self>, report: &mut Report) -> Result<(), ConnectorError> {
-        read::check(account, report).await
+        check::check(account, report).await
     }
 
     async fn discover(

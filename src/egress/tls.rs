@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -79,67 +78,65 @@ fn classified(error: std::io::Error) -> TlsError {
 
 fn client_config(verification: Verification, root_certificate_pem: Option<&str>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = Arc::new(match root_certificate_pem {
+    let (pinned, roots) = match root_certificate_pem {
         Some(pem) => roots_of(pem)?,
-        None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
-    });
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| TlsError::Handshake(error.into()))?;
-    let config = match verification {
-        Verification::Full => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
-                .build()
-                .map_err(|error| TlsError::Handshake(error.into()))?;
-            builder.with_webpki_verifier(verifier)
-        }
-        Verification::Chain => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(ChainVerifier::new(roots, &provider)))
-        }
+        None => (Vec::new(), RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
     };
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = Verifier { verification, pinned, roots, algorithms };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| TlsError::Handshake(error.into()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
     Ok(config.with_no_client_auth())
 }
 
-fn roots_of(pem: &str) -> Result<RootCertStore, TlsError> {
+fn roots_of(pem: &str) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|_| TlsError::InvalidRoot)?;
-        roots.add(certificate).map_err(|_| TlsError::InvalidRoot)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let certificates = certificates.map_err(|_| TlsError::InvalidRoot)?;
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(|_| TlsError::InvalidRoot)?;
     }
-    if roots.is_empty() { Err(TlsError::InvalidRoot) } else { Ok(roots) }
+    if roots.is_empty() { Err(TlsError::InvalidRoot) } else { Ok((certificates, roots)) }
 }
 
-/// Verifies all but the name: the chain to a root, the validity, the signatures
-/// of the handshake.
+/// Verifies the chain to a root with its validity, the signatures of the
+/// handshake, and the name if asked. A server whose own certificate is given as
+/// the root is accepted as such, which chains do not allow for: it is the usual
+/// case of a self-signed certificate.
 #[derive(Debug)]
-struct ChainVerifier {
-    roots: Arc<RootCertStore>,
+struct Verifier {
+    verification: Verification,
+    pinned: Vec<CertificateDer<'static>>,
+    roots: RootCertStore,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ChainVerifier {
-    fn new(roots: Arc<RootCertStore>, provider: &CryptoProvider) -> Self {
-        Self { roots, algorithms: provider.signature_verification_algorithms }
-    }
-}
-
-impl ServerCertVerifier for ChainVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        rustls::client::verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &self.roots,
-            intermediates,
-            now,
-            self.algorithms.all,
-        )?;
+        if !self.pinned.contains(end_entity) {
+            rustls::client::verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                &self.roots,
+                intermediates,
+                now,
+                self.algorithms.all,
+            )?;
+        }
+        match self.verification {
+            Verification::Full => rustls::client::verify_server_name(&certificate, server_name)?,
+            Verification::Chain => {}
+        }
         Ok(ServerCertVerified::assertion())
     }
 

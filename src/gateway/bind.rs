@@ -11,6 +11,12 @@ use crate::gateway::rules::{Body, Route, resolve};
 use crate::gateway::template::{Segment, Template, Variable};
 use crate::gateway::well_known;
 
+/// No message of so few levels of JSON is too deep.
+const SHALLOW: usize = 16;
+
+/// Where readers of protobuf stop.
+const MAX_MESSAGE_DEPTH: usize = 100;
+
 /// The parts of an HTTP request that become fields.
 pub(super) struct Parts<'request> {
     /// The decoded path.
@@ -52,7 +58,32 @@ pub(super) fn request(route: &Route, parts: &Parts<'_>) -> Result<DynamicMessage
     if let (Some(name), Some(text)) = (&rest.sse_resume_field, parts.last_event_id) {
         resume(&mut message, name, text)?;
     }
+    check_depth(&message, parts.body)?;
     Ok(message)
+}
+
+/// A level of JSON in a `Struct` is three of protobuf, whose readers stop at
+/// 100: what the service could not read is the caller's fault, not ours.
+fn check_depth(message: &DynamicMessage, body: Option<&Json>) -> Result<(), BadField> {
+    let is_shallow = body.is_none_or(|body| body.depth() < SHALLOW);
+    if is_shallow || depth(message) < MAX_MESSAGE_DEPTH {
+        return Ok(());
+    }
+    Err(BadField::new("", "INVALID_VALUE", "it is nested too deeply"))
+}
+
+/// How deeply messages are nested; the entry of a map is one.
+fn depth(message: &DynamicMessage) -> usize {
+    message.fields().map(|(_, value)| value_depth(value)).max().unwrap_or_default()
+}
+
+fn value_depth(value: &Value) -> usize {
+    match value {
+        Value::Message(message) => 1 + depth(message),
+        Value::List(items) => items.iter().map(value_depth).max().unwrap_or_default(),
+        Value::Map(entries) => 1 + entries.values().map(value_depth).max().unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// The values of a template's variables in a path that matches it.
@@ -84,7 +115,7 @@ pub(super) fn variables<'route>(template: &'route Template, segments: &[PathSegm
 }
 
 fn without_verb<'path>(raw: &'path str, verb: &str) -> &'path str {
-    let is_verb = |(index, _): &(usize, &str)| path::decode(&raw[index + 1..]).as_deref() == Ok(verb);
+    let is_verb = |(index, _): &(usize, &str)| path::decode(&raw[index + 1..]).as_deref() == Some(verb);
     raw.match_indices(':').find(is_verb).map_or(raw, |(index, _)| &raw[..index])
 }
 
@@ -120,7 +151,7 @@ fn from_body(
 fn wrap_bare(route: &Route, descriptor: &MessageDescriptor, json: &Json) -> Json {
     match (&route.rest.bare_body_field, json) {
         (Some(name), Json::Object(members))
-            if !members.is_empty() && members.iter().all(|(key, _)| read::field(descriptor, key).is_none()) =>
+            if members.iter().all(|(key, _)| read::field(descriptor, key).is_none()) =>
         {
             Json::Object(vec![(name.clone(), json.clone())])
         }

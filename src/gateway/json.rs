@@ -8,8 +8,8 @@ use std::fmt;
 /// Deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 100;
 
-/// A JSON value.
-#[derive(Debug, Clone, PartialEq)]
+/// A JSON value. Its `Debug` says only what kind it is: credentials pass here.
+#[derive(Clone, PartialEq)]
 pub enum Json {
     /// `null`.
     Null,
@@ -36,6 +36,12 @@ pub struct SyntaxError {
     pub what: String,
 }
 
+impl fmt::Debug for Json {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.kind())
+    }
+}
+
 impl fmt::Display for SyntaxError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "malformed JSON at line {} column {}: {}", self.line, self.column, self.what)
@@ -60,6 +66,15 @@ impl Json {
         let value = parser.value(0)?;
         parser.skip_space();
         if parser.at < text.len() { Err(parser.error("text after the end of the value")) } else { Ok(value) }
+    }
+
+    /// How deeply arrays and objects are nested in it.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Json::Array(items) => 1 + items.iter().map(Json::depth).max().unwrap_or_default(),
+            Json::Object(members) => 1 + members.iter().map(|(_, member)| member.depth()).max().unwrap_or_default(),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => 0,
+        }
     }
 
     /// What kind of value it is, for people.
@@ -167,7 +182,7 @@ impl Parser<'_> {
             let key = self.string()?;
             if !keys.insert(key.clone()) {
                 self.at = start;
-                return Err(self.error(format!("the key `{key}` is there twice")));
+                return Err(self.error(format!("the key `{}` is there twice", shorten(&key))));
             }
             self.skip_space();
             if !self.take(b':') {
@@ -254,6 +269,11 @@ impl Parser<'_> {
         self.at += 6;
         Ok(unit)
     }
+}
+
+/// The beginning of a name, for an answer that should not repeat a long one.
+pub(super) fn shorten(name: &str) -> &str {
+    name.char_indices().nth(128).map_or(name, |(end, _)| &name[..end])
 }
 
 /// Length of the JSON number that a text begins with.

@@ -36,8 +36,8 @@ pub(super) fn is_json(headers: &HeaderMap) -> Option<bool> {
 pub(super) fn unary(headers: &HeaderMap) -> Option<Media> {
     let accepted = all(headers, ACCEPT);
     let ranges = ranges(&accepted);
-    let quality = quality(&ranges, "application/json").max(quality(&ranges, "application/problem+json"));
-    (quality > 0.0).then_some(Media::Json)
+    // Who names only the form of our errors wants JSON all the same.
+    (quality(&ranges, "application/json") > 0.0 || wants_problem_json(headers)).then_some(Media::Json)
 }
 
 /// What a stream is sent as: events unless lines are wanted more.

@@ -45,8 +45,7 @@ pub(super) fn parse_duration(text: &str) -> Option<(i64, i32)> {
     }
     let seconds: i64 = whole.parse().ok()?;
     let (nanos, rest) = parse_fraction(fraction)?;
-    let in_range = seconds < MAX_DURATION || (seconds == MAX_DURATION && nanos == 0);
-    (rest.is_empty() && in_range).then_some((sign * seconds, sign as i32 * nanos))
+    (rest.is_empty() && seconds <= MAX_DURATION).then_some((sign * seconds, sign as i32 * nanos))
 }
 
 /// The text of a duration.

@@ -30,25 +30,25 @@ pub fn segments(path: &str) -> Result<Vec<PathSegment>, BadPath> {
     if inner.is_empty() {
         return if path == "/" { Ok(Vec::new()) } else { Err(BadPath::NotFound) };
     }
-    let split = inner.split('/').map(|raw| Ok(PathSegment { raw: raw.to_owned(), text: decode(raw)? }));
-    let decoded = split.collect::<Result<Vec<_>, ()>>().map_err(|()| BadPath::Malformed)?;
+    let split = inner.split('/').map(|raw| Some(PathSegment { raw: raw.to_owned(), text: decode(raw)? }));
+    let decoded = split.collect::<Option<Vec<_>>>().ok_or(BadPath::Malformed)?;
     if decoded.iter().any(|segment| matches!(segment.text.as_str(), "" | "." | "..")) {
         return Err(BadPath::NotFound);
     }
     Ok(decoded)
 }
 
-/// Decodes percent escapes; refuses bad ones, invalid UTF-8 and NUL.
-pub fn decode(text: &str) -> Result<String, ()> {
+/// Decodes percent escapes; `None` for bad ones, invalid UTF-8 and NUL.
+pub fn decode(text: &str) -> Option<String> {
     unescape(text, &[])
 }
 
 /// Decodes all escapes but those of reserved characters.
-pub(super) fn decode_unreserved(text: &str) -> Result<String, ()> {
+pub(super) fn decode_unreserved(text: &str) -> Option<String> {
     unescape(text, RESERVED)
 }
 
-fn unescape(text: &str, kept: &[u8]) -> Result<String, ()> {
+fn unescape(text: &str, kept: &[u8]) -> Option<String> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut index = 0;
@@ -58,7 +58,7 @@ fn unescape(text: &str, kept: &[u8]) -> Result<String, ()> {
             index += 1;
             continue;
         }
-        let escape = bytes.get(index..index + 3).ok_or(())?;
+        let escape = bytes.get(index..index + 3)?;
         let byte = hex_digit(escape[1])? << 4 | hex_digit(escape[2])?;
         if kept.contains(&byte) {
             decoded.extend_from_slice(escape);
@@ -67,9 +67,9 @@ fn unescape(text: &str, kept: &[u8]) -> Result<String, ()> {
         }
         index += 3;
     }
-    if decoded.contains(&0) { Err(()) } else { String::from_utf8(decoded).map_err(|_| ()) }
+    if decoded.contains(&0) { None } else { String::from_utf8(decoded).ok() }
 }
 
-fn hex_digit(byte: u8) -> Result<u8, ()> {
-    (byte as char).to_digit(16).map(|digit| digit as u8).ok_or(())
+fn hex_digit(byte: u8) -> Option<u8> {
+    (byte as char).to_digit(16).map(|digit| digit as u8)
 }

@@ -5,6 +5,7 @@ use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value};
 use tonic::Code;
 
+use crate::gateway::json::shorten;
 use crate::gateway::read::BadField;
 use crate::gateway::words;
 use crate::gateway::write;
@@ -43,7 +44,8 @@ impl Problem {
 
     /// A request with one wrong field.
     pub(super) fn field(error: &BadField) -> Self {
-        let message = match error.field.as_str() {
+        let field = shorten(&error.field);
+        let message = match field {
             "" => format!("the body is not taken: {}", error.description),
             field => format!("`{field}` {}", error.description),
         };
@@ -51,7 +53,7 @@ impl Problem {
         problem.details.push(format!(
             "{{\"@type\":\"type.googleapis.com/google.rpc.BadRequest\",\"fieldViolations\":[{{\"field\":{},\
              \"description\":{},\"reason\":{}}}]}}",
-            write::string(&error.field),
+            write::string(field),
             write::string(&error.description),
             write::string(error.reason)
         ));

@@ -18,8 +18,8 @@ pub(super) fn parse(query: &str) -> Result<Vec<(String, String)>, BadField> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let malformed = "holds a bad percent escape, invalid UTF-8 or a NUL";
-        let name = decode(name).map_err(|()| BadField::new("query", "INVALID_VALUE", malformed))?;
-        let value = decode(value).map_err(|()| BadField::new(&name, "INVALID_VALUE", malformed))?;
+        let name = decode(name).ok_or_else(|| BadField::new("query", "INVALID_VALUE", malformed))?;
+        let value = decode(value).ok_or_else(|| BadField::new(&name, "INVALID_VALUE", malformed))?;
         pairs.push((name, value));
     }
     Ok(pairs)

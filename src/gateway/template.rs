@@ -150,7 +150,7 @@ fn parse_literal(literal: &str) -> Result<String, TemplateError> {
 }
 
 fn decode(text: &str) -> Result<String, TemplateError> {
-    super::path::decode(text).map_err(|_| TemplateError("a percent escape is malformed"))
+    super::path::decode(text).ok_or(TemplateError("a percent escape is malformed"))
 }
 
 impl fmt::Display for Template {

@@ -142,7 +142,7 @@ impl Wanted<'_> {
 /// Each way to cut a verb off a segment, decoded.
 fn splits(raw: &str) -> impl Iterator<Item = (String, String)> {
     raw.match_indices(':').filter_map(|(index, _)| {
-        let (stem, verb) = (path::decode(&raw[..index]).ok()?, path::decode(&raw[index + 1..]).ok()?);
+        let (stem, verb) = (path::decode(&raw[..index])?, path::decode(&raw[index + 1..])?);
         (!stem.is_empty()).then_some((stem, verb))
     })
 }

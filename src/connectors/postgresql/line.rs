@@ -19,6 +19,11 @@ pub(super) fn fields(line: &[u8], expected: usize) -> Result<Vec<Option<String>>
     fields.and_then(|fields| if fields.len() == expected { Ok(fields) } else { Err(Malformed) })
 }
 
+/// One field of a line, without looking at the others.
+pub(super) fn nth(line: &[u8], position: usize) -> Result<Option<String>, Malformed> {
+    content(line).split(|byte| *byte == b'\t').nth(position).ok_or(Malformed).and_then(field)
+}
+
 fn field(raw: &[u8]) -> Result<Option<String>, Malformed> {
     if raw == b"\\N" {
         return Ok(None);
@@ -57,5 +62,7 @@ mod tests {
         assert_eq!(fields(b"a\n", 2), Err(Malformed));
         assert_eq!(fields(b"a\\", 1), Err(Malformed));
         assert_eq!(fields(b"\xff\n", 1), Err(Malformed));
+        assert_eq!(nth(b"\xff\ta\\tb\n", 1), Ok(some("a\tb")));
+        assert_eq!(nth(b"a\n", 1), Err(Malformed));
     }
 }

@@ -1,17 +1,15 @@
-//! A pass over the selected tables, all in one snapshot, and the connection test
-//! that reads one row of each the same way.
+//! A pass over the selected tables, all in one snapshot.
 
 use std::collections::HashMap;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures::StreamExt;
 
 use super::catalog::{self, Layout, Table};
-use super::document;
 use super::failure::Failure;
+use super::path::identifier;
 use super::selection::Selection;
 use super::session::{Session, answered};
 use super::shape::{Keys, Shape};
@@ -19,7 +17,7 @@ use super::{PostgreSql, path, session};
 use crate::connectors::{Account, ConnectorError, Message, Output, ReadRequest, Scope};
 use crate::egress::Timeouts;
 use crate::record::{Batch, RawRecord};
-use crate::report::{Report, StageKind};
+use crate::report::Report;
 
 /// Most records of a batch.
 const BATCH_RECORDS: usize = 1000;
@@ -27,8 +25,6 @@ const BATCH_RECORDS: usize = 1000;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Largest row.
 const LARGEST_ROW: usize = 16 * 1024 * 1024;
-/// Most objects that a connection test reads.
-const TESTED_OBJECTS: usize = 200;
 /// Above this estimate, counting would take too long.
 const LARGEST_COUNT: u64 = 50_000_000;
 
@@ -37,9 +33,13 @@ pub(super) fn path_of(table: &Table) -> String {
     path::join(&[&table.schema, &table.name])
 }
 
-/// Why one object ended; the others go on unless the session is gone.
-enum ObjectError {
+/// Why an object could not be read to its end.
+pub(super) enum ObjectError {
+    /// Code and words; the others go on.
     Object(&'static str, &'static str),
+    /// The server sends nothing and may have to be interrupted.
+    Silent,
+    /// The session is gone.
     Session(ConnectorError),
 }
 
@@ -59,8 +59,10 @@ impl From<Failure> for ObjectError {
     }
 }
 
-const PERMISSION_MISSING: (&str, &str) =
+pub(super) const PERMISSION_MISSING: (&str, &str) =
     ("permission_missing", "the login may not read this object; grant it USAGE on the schema and SELECT");
+
+const SILENT: ObjectError = ObjectError::Object("timed_out", "the server sent no row for too long");
 
 /// Reads everything that the config selects.
 pub(super) async fn read(
@@ -71,7 +73,10 @@ pub(super) async fn read(
     let limits = account.resources.dialer.timeouts();
     let session = session::open(account, &mut Report::default()).await?;
     let selection = Selection::new(&account.config);
-    let tables = selected(&session, limits, &selection).await?;
+    let mut tables = selected(&session, limits, &selection).await?;
+    for table in tables.iter_mut().filter(|table| table.readable && table.estimate.is_none()) {
+        table.estimate = session.planned_rows(limits, table).await?;
+    }
     output.send(Message::Objects(tables.iter().map(scope_of).collect())).await?;
     let wanted: Vec<Table> = tables.into_iter().filter(|table| !request.finished.contains(&path_of(table))).collect();
     let mut layouts = layouts_of(&session, limits, &wanted).await?;
@@ -85,11 +90,14 @@ pub(super) async fn read(
         };
         scope.estimate = counted.or(scope.estimate);
         output.send(Message::Started(scope.clone())).await?;
-        let pass = Pass { session: &session, limits, output: &output, object: scope.object.clone(), shape };
+        let pass = Pass { account, session: &session, limits, output: &output, object: scope.object.clone(), shape };
         let ended = match pass.read_object(&table, request.sample).await {
             Ok(()) => Message::Complete { object: scope.object, counted },
             Err(ObjectError::Object(code, message)) => {
                 Message::Failed { object: scope.object, code, message: message.to_owned() }
+            }
+            Err(ObjectError::Silent) => {
+                return Err(ConnectorError::Unreachable { code: "timed_out", cause: None });
             }
             Err(ObjectError::Session(error)) => return Err(error),
         };
@@ -109,7 +117,7 @@ async fn selected(
     Ok(tables)
 }
 
-async fn layouts_of(
+pub(super) async fn layouts_of(
     session: &Session,
     limits: Timeouts,
     tables: &[Table],
@@ -150,13 +158,13 @@ async fn count(
         }
         Err(_) => return Err(ConnectorError::Unreachable { code: "timed_out", cause: None }),
     };
-    // Also takes the time limit back.
-    session.give_up_object(limits).await?;
+    session.end_object(limits).await?;
     Ok(counted)
 }
 
 /// One object on its way.
 struct Pass<'a> {
+    account: &'a Account<PostgreSql>,
     session: &'a Session,
     limits: Timeouts,
     output: &'a Output,
@@ -170,19 +178,36 @@ impl Pass<'_> {
             return Err(ObjectError::Object(PERMISSION_MISSING.0, PERMISSION_MISSING.1));
         }
         self.session.begin_object(self.limits).await?;
-        let outcome = self.send_rows(sample).await;
-        if let Err(ObjectError::Object(..)) = outcome {
-            self.session.give_up_object(self.limits).await?;
+        let outcome = self.copy_rows(sample).await;
+        if !matches!(outcome, Err(ObjectError::Session(_))) {
+            self.session.end_object(self.limits).await?;
         }
         outcome
     }
 
-    async fn send_rows(&self, sample: Option<u64>) -> Result<(), ObjectError> {
-        let mut rows = pin!(copy(self.session, self.limits, &self.shape, sample).await?);
+    async fn copy_rows(&self, sample: Option<u64>) -> Result<(), ObjectError> {
+        let mut rows = pin!(match copy(self.session, self.limits, &self.shape, sample).await {
+            Err(ObjectError::Silent) => {
+                session::interrupt(self.account, self.session).await?;
+                return Err(SILENT);
+            }
+            started => started?,
+        });
+        let outcome = self.send_rows(&mut rows).await;
+        if matches!(outcome, Err(ObjectError::Silent)) {
+            session::interrupt(self.account, self.session).await?;
+            // What was under way, up to the server's word that it has stopped.
+            while next_line(&mut rows, self.limits).await.is_ok_and(|line| line.is_some()) {}
+            return Err(SILENT);
+        }
+        outcome
+    }
+
+    async fn send_rows(&self, rows: &mut Rows<'_>) -> Result<(), ObjectError> {
         let mut keys = Keys::new(&self.shape);
         let mut records = Vec::new();
         let mut bytes = 0;
-        while let Some(line) = next_line(&mut rows, self.limits).await? {
+        while let Some(line) = next_line(rows, self.limits).await? {
             bytes += line.len();
             match self.record(&mut keys, line) {
                 Ok(record) => records.push(record),
@@ -221,7 +246,7 @@ impl Pass<'_> {
     }
 }
 
-async fn copy(
+pub(super) async fn copy(
     session: &Session,
     limits: Timeouts,
     shape: &Shape,
@@ -230,122 +255,54 @@ async fn copy(
     let statement = shape.copy_statement(sample);
     match tokio::time::timeout(limits.first_byte, session.client.copy_out(&statement)).await {
         Ok(outcome) => outcome.map_err(|error| Failure::from(error).into()),
-        Err(_) => Err(timed_out()),
+        Err(_) => Err(ObjectError::Silent),
     }
 }
+
+pub(super) type Rows<'a> = Pin<&'a mut tokio_postgres::CopyOutStream>;
 
 /// The server sends one row a message.
-async fn next_line(
-    rows: &mut std::pin::Pin<&mut tokio_postgres::CopyOutStream>,
-    limits: Timeouts,
-) -> Result<Option<Bytes>, ObjectError> {
+pub(super) async fn next_line(rows: &mut Rows<'_>, limits: Timeouts) -> Result<Option<Bytes>, ObjectError> {
     match tokio::time::timeout(limits.idle, rows.next()).await {
         Ok(line) => line.transpose().map_err(|error| Failure::from(error).into()),
-        Err(_) => Err(timed_out()),
+        Err(_) => Err(ObjectError::Silent),
     }
-}
-
-fn timed_out() -> ObjectError {
-    ObjectError::Session(ConnectorError::Unreachable { code: "timed_out", cause: None })
 }
 
 impl Session {
     /// From here on, an error of the server costs only one object.
-    async fn begin_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
+    pub(super) async fn begin_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
         answered(limits.first_byte, self.client.batch_execute("SAVEPOINT object")).await
     }
 
-    async fn give_up_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
-        answered(limits.first_byte, self.client.batch_execute("ROLLBACK TO SAVEPOINT object")).await
-    }
-}
-
-/// Tries every stage of a pass, with one row of each object.
-pub(super) async fn check(account: &Account<PostgreSql>, report: &mut Report) -> Result<(), ConnectorError> {
-    let limits = account.resources.dialer.timeouts();
-    let session = session::open(account, report).await?;
-    let selection = Selection::new(&account.config);
-    let began = Instant::now();
-    let all = catalog::tables(&session, limits.first_byte).await?;
-    let present = all.iter().map(|table| (table.schema.as_str(), table.name.as_str()));
-    let mut outcome = Ok(());
-    for position in selection.missing(present) {
-        let named = &account.config.tables[position];
-        let hint = "there is no such table; names are written as discovery shows them";
-        report.failed(StageKind::Permission, Some(named), began.elapsed(), "object_missing", hint);
-        let reason = "names a table that is not there".to_owned();
-        outcome = outcome.and(Err(ConnectorError::Invalid { field: format!("config.tables[{position}]"), reason }));
-    }
-    let mut tables: Vec<Table> =
-        all.into_iter().filter(|table| selection.includes(&table.schema, &table.name)).collect();
-    if !selection.is_explicit() {
-        let before = tables.len();
-        tables.retain(|table| table.readable);
-        if tables.len() < before {
-            let hint = "some tables cannot be read with this login; they are not synced until it is granted SELECT";
-            report.ok_with(StageKind::Permission, began.elapsed(), "some_not_readable", hint);
+    /// What the planner thinks, for a table that was never analysed.
+    async fn planned_rows(&self, limits: Timeouts, table: &Table) -> Result<Option<u64>, ConnectorError> {
+        if !table.is_countable() {
+            return Ok(None);
         }
-    }
-    tables.truncate(TESTED_OBJECTS);
-    let mut layouts = layouts_of(&session, limits, &tables).await?;
-    for table in &tables {
-        let shape = Shape::new(table, layouts.remove(&table.oid).unwrap_or_default(), &selection);
-        let tested = check_object(&session, limits, table, &shape, report).await;
-        outcome = outcome.and(tested);
-    }
-    session.close().await;
-    outcome
-}
-
-async fn check_object(
-    session: &Session,
-    limits: Timeouts,
-    table: &Table,
-    shape: &Shape,
-    report: &mut Report,
-) -> Result<(), ConnectorError> {
-    let object = path_of(table);
-    let began = Instant::now();
-    let forbidden = |report: &mut Report| {
-        let hint = "grant the login USAGE on the schema and SELECT on the table";
-        report.failed(StageKind::Permission, Some(&object), began.elapsed(), "permission_missing", hint);
-        Err(ConnectorError::Forbidden { object: object.clone() })
-    };
-    if !table.readable {
-        return forbidden(report);
-    }
-    session.begin_object(limits).await?;
-    match read_one(session, limits, shape).await {
-        Ok(()) => {
-            report.ok(StageKind::Permission, Some(&object), began.elapsed());
-            report.ok(StageKind::Read, Some(&object), began.elapsed());
-            Ok(())
-        }
-        Err(ObjectError::Object(code, message)) => {
-            session.give_up_object(limits).await?;
-            if code == PERMISSION_MISSING.0 {
-                return forbidden(report);
+        let name = format!("{}.{}", identifier(&table.schema), identifier(&table.name));
+        let statement = format!("EXPLAIN (FORMAT JSON) SELECT FROM {name}");
+        self.begin_object(limits).await?;
+        let planned = match tokio::time::timeout(limits.first_byte, self.client.query_one(&statement, &[])).await {
+            Ok(planned) => planned.map_err(Failure::from),
+            Err(_) => return Err(ConnectorError::Unreachable { code: "timed_out", cause: None }),
+        };
+        let rows = match planned {
+            Ok(row) => {
+                row.try_get::<_, serde_json::Value>(0).ok().and_then(|plan| plan[0]["Plan"]["Plan Rows"].as_u64())
             }
-            report.ok(StageKind::Permission, Some(&object), began.elapsed());
-            report.failed(StageKind::Read, Some(&object), began.elapsed(), code, message);
-            Err(ConnectorError::Unexpected(message.into()))
-        }
-        Err(ObjectError::Session(error)) => {
-            let hint = "the connection broke while a row was read; try again";
-            report.failed(StageKind::Read, Some(&object), began.elapsed(), "unreachable", hint);
-            Err(error)
-        }
+            Err(failure) if failure.fatal => return Err(failure.into_error()),
+            // Dropped a moment ago, or locked: then there is no estimate.
+            Err(_) => None,
+        };
+        self.end_object(limits).await?;
+        Ok(rows)
     }
-}
 
-async fn read_one(session: &Session, limits: Timeouts, shape: &Shape) -> Result<(), ObjectError> {
-    let mut rows = pin!(copy(session, limits, shape, Some(1)).await?);
-    let mut keys = Keys::new(shape);
-    while let Some(line) = next_line(&mut rows, limits).await? {
-        let undecodable = ObjectError::Object("undecodable", "a row was read, but cannot become a document");
-        let Ok(source_key) = keys.of(&line) else { return Err(undecodable) };
-        let record = RawRecord { source_key, fingerprint: shape.fingerprint(&line), payload: line };
-        document::decode(shape, &record).map_err(|_| undecodable)?;
+    /// Also takes settings back, and lets go of the locks of an object that was
+    /// read well: nobody who changes tables waits for the whole pass.
+    pub(super) async fn end_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
+        let end = "ROLLBACK TO SAVEPOINT object; RELEASE SAVEPOINT object";
+        answered(limits.first_byte, self.client.batch_execute(end)).await
     }
-    Ok(())
 }

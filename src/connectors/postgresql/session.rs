@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use super::failure::Failure;
@@ -28,6 +29,9 @@ const SETTINGS: &str = "\
     SET xmloption = 'content'; SET statement_timeout = 0; SET lock_timeout = '30s'; \
     SET idle_in_transaction_session_timeout = 0; SET default_transaction_deferrable = off; \
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// How long a server that is full or starting is left alone.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// What asks the server for TLS: length 8, code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -79,9 +83,31 @@ async fn open_staged<C>(account: &Account<C>, report: &mut Report) -> Result<Ses
 where
     C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
 {
+    let deadline = Instant::now() + account.resources.dialer.timeouts().login;
+    let stream = reach(account, report).await?;
+    let began = Instant::now();
+    let login = log_in(stream, &account.credentials);
+    match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), login).await {
+        Ok(Ok(session)) => {
+            report.ok(StageKind::Login, None, began.elapsed());
+            Ok(session)
+        }
+        Ok(Err(failure)) => Err(refused_by_server(report, began, failure)),
+        Err(_) => {
+            let hint = "the server took too long to log in; try again when it is less busy";
+            report.failed(StageKind::Login, None, began.elapsed(), "timed_out", hint);
+            Err(ConnectorError::Unreachable { code: "timed_out", cause: None })
+        }
+    }
+}
+
+/// Everything before the login.
+async fn reach<C>(account: &Account<C>, report: &mut Report) -> Result<Stream, ConnectorError>
+where
+    C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
+{
     let Account { credentials, config, resources } = account;
     let limits = resources.dialer.timeouts();
-    let deadline = Instant::now() + limits.login;
 
     let began = Instant::now();
     let resolved = resources.dialer.resolve(&credentials.host, credentials.port).await;
@@ -97,23 +123,18 @@ where
     let stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
     report.ok(StageKind::Connect, None, began.elapsed());
 
-    let began = Instant::now();
-    let stream = secured(stream, &resolved, config, limits.handshake, report, began).await?;
+    secured(stream, &resolved, config, limits.handshake, report, Instant::now()).await
+}
 
-    let began = Instant::now();
-    let login = log_in(stream, credentials);
-    match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), login).await {
-        Ok(Ok(session)) => {
-            report.ok(StageKind::Login, None, began.elapsed());
-            Ok(session)
-        }
-        Ok(Err(failure)) => Err(refused_by_server(report, began, failure)),
-        Err(_) => {
-            let hint = "the server took too long to log in; try again when it is less busy";
-            report.failed(StageKind::Login, None, began.elapsed(), "timed_out", hint);
-            Err(ConnectorError::Unreachable { code: "timed_out", cause: None })
-        }
-    }
+/// Asks the server, over a connection of its own, to give up what the session
+/// waits for.
+pub(super) async fn interrupt<C>(account: &Account<C>, session: &Session) -> Result<(), ConnectorError>
+where
+    C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
+{
+    let stream = reach(account, &mut Report::default()).await?;
+    let token = session.client.cancel_token();
+    answered(account.resources.dialer.timeouts().login, token.cancel_query_raw(stream, NoTls)).await
 }
 
 fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
@@ -138,6 +159,12 @@ fn refused_by_server(report: &mut Report, began: Instant, failure: Failure) -> C
                     `credentials.database` and the server's access rules";
         report.failed(StageKind::Login, None, began.elapsed(), "login_refused", hint);
         return ConnectorError::LoginRefused(Some(Box::new(failure)));
+    }
+    let busy = [SqlState::TOO_MANY_CONNECTIONS, SqlState::CANNOT_CONNECT_NOW];
+    if failure.state.as_ref().is_some_and(|state| busy.contains(state)) {
+        let hint = "the server takes no further connection just now; try again later";
+        report.failed(StageKind::Login, None, began.elapsed(), "unreachable", hint);
+        return ConnectorError::Throttled { retry_after: BUSY };
     }
     let hint = "the server broke off before the login was done; check that it is PostgreSQL and takes connections";
     report.failed(StageKind::Login, None, began.elapsed(), "unreachable", hint);

@@ -146,13 +146,8 @@ impl<'a> Keys<'a> {
             *ordinal = ordinal.saturating_add(1);
             return Ok(format!("[\"#{hash:032x}\",{ordinal}]"));
         }
-        let fields = line::fields(line, self.shape.columns.len())?;
-        let key: Vec<Value> = self
-            .shape
-            .key
-            .iter()
-            .map(|position| fields[*position].clone().map_or(Value::Null, Value::String))
-            .collect();
+        let text = |position: &usize| line::nth(line, *position).map(|text| text.map_or(Value::Null, Value::String));
+        let key = self.shape.key.iter().map(text).collect::<Result<_, _>>()?;
         Ok(Value::Array(key).to_string())
     }
 }

@@ -5,7 +5,8 @@ use std::io::{Read as _, Write as _};
 use axum::body::Body;
 use serde_json::json;
 
-use crate::gateway::tests::service::{KEY, door};
+use crate::gateway::tests::service::{KEY, door, request, settings};
+use crate::gateway::{Gateway, Matched};
 
 const JSON: &str = "content-type: application/json";
 
@@ -150,7 +151,9 @@ async fn a_bare_object_stands_for_its_field() {
     }
     // With one known key the others are typing errors.
     assert_eq!(refused(&put, "{\"data\":{},\"user\":\"u\"}").await.2, "`user` is not a known field");
-    assert_eq!(asked(&put, "{}").await, "id:\"a\"");
+    assert_eq!(asked(&put, "{}").await, "id:\"a\",data{}");
+    // No body at all must not empty anything.
+    assert_eq!(asked(&put, "").await, "id:\"a\"");
 }
 
 #[tokio::test]
@@ -272,15 +275,32 @@ async fn errors_of_the_service_have_the_documented_body() {
 
 #[tokio::test]
 async fn field_paths_are_in_json_spelling_and_the_callers_own_keys_are_not_touched() {
-    let door = door();
-    let answer = door.call("PUT /api/v1/things/wrong/data", "").await.json();
-    let fields: Vec<&str> = answer["details"][1]["fieldViolations"]
-        .as_array()
-        .unwrap_or_else(|| panic!("{answer}"))
-        .iter()
-        .map(|violation| violation["field"].as_str().unwrap())
-        .collect();
-    assert_eq!(fields, ["thing_copy.time_zone", "data.user_name", "credentials.user_name"]);
+    for (text, first, second) in [
+        ("PUT /api/v1/things/wrong/data", "delete_data", "data.user_name"),
+        ("DELETE /api/v1/things/wrong", "deleteData", "data.user_name"),
+    ] {
+        let answer = door().call(text, "").await.json();
+        let violations = answer["details"][1]["fieldViolations"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let fields: Vec<&str> = violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect();
+        assert_eq!(fields, [first, second, "credentials.user_name"], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_nested_too_deeply_for_protobuf_is_the_callers_fault() {
+    let nested = |levels: usize| format!("{{\"data\":{}1{}}}", "{\"a\":".repeat(levels), "}".repeat(levels));
+    let text = format!("POST /api/v1/things\n{JSON}");
+    assert_eq!(door().call(&text, nested(30)).await.status, 200);
+    for levels in [40, 98, 200, 600] {
+        assert_eq!(door().call(&text, nested(levels)).await.status, 400, "{levels}");
+    }
+}
+
+#[tokio::test]
+async fn long_names_are_not_repeated_in_full() {
+    let answer = door().call(&format!("POST /api/v1/things\n{JSON}"), format!("{{\"{}\":1}}", "k".repeat(3000))).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.bytes.len() < 800);
 }
 
 #[tokio::test]
@@ -374,5 +394,20 @@ async fn a_deadline_ends_the_call() {
     for bad in ["0", "-1", "x", "NaN", "1e400"] {
         let answer = door().call(&format!("GET /api/v1/things/a\nx-request-timeout: {bad}"), "").await;
         assert_eq!(answer.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_nobody_serves_is_not_supported() {
+    let routers: [Gateway; 2] = [
+        Gateway::new(settings(), crate::proto::DESCRIPTORS, axum::Router::new()).unwrap(),
+        Gateway::new(settings(), crate::proto::DESCRIPTORS, tonic::service::Routes::from(axum::Router::new())).unwrap(),
+    ];
+    for gateway in routers {
+        let request = request(&format!("GET /api/v1/sources\nauthorization: {KEY}"), "");
+        let mut service = gateway.clone();
+        let response = tower::Service::call(&mut service, request).await.unwrap();
+        assert_eq!(response.status(), 501);
+        assert_eq!(response.extensions().get::<Matched>().unwrap().template, "/api/v1/sources");
     }
 }

@@ -1,6 +1,7 @@
 //! protobuf's own conformance cases for JSON, and a table of ours.
 
-use prost_reflect::{DynamicMessage, MessageDescriptor};
+use prost_reflect::prost::Message as _;
+use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _};
 
 use crate::gateway::json::Json;
 use crate::gateway::tests::{protos, shared_cases};
@@ -11,15 +12,20 @@ fn parse(descriptor: &MessageDescriptor, text: &str) -> Result<DynamicMessage, S
     read::message(descriptor, &json).map_err(|error| format!("{} {}", error.field, error.description))
 }
 
+/// Equal on the wire, where a default is the same as nothing. The text is for
+/// NaN, and alone will not do: maps print in any order.
+fn is_same(left: &DynamicMessage, right: &DynamicMessage) -> bool {
+    let sent = |message: &DynamicMessage| {
+        DynamicMessage::decode(message.descriptor(), message.encode_to_vec().as_slice()).unwrap()
+    };
+    sent(left) == sent(right) || left.to_text_format() == right.to_text_format()
+}
+
 /// Printed, read and printed again.
 fn print(descriptor: &MessageDescriptor, text: &str) -> serde_json::Value {
     let message = parse(descriptor, text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let printed = write::message(&message).unwrap();
-    assert_eq!(
-        parse(descriptor, &printed).map(|again| again.to_text_format()),
-        Ok(message.to_text_format()),
-        "{printed}"
-    );
+    assert!(parse(descriptor, &printed).is_ok_and(|again| is_same(&again, &message)), "{printed}");
     serde_json::from_str(&printed).unwrap()
 }
 
@@ -44,7 +50,7 @@ fn the_shared_cases_are_read_as_expected() {
             ("parse_ok", Some(Ok(message))) => {
                 let expected =
                     DynamicMessage::parse_text_format(descriptor.clone(), case["expect_text"].as_str().unwrap());
-                expected.is_ok_and(|expected| expected.to_text_format() == message.to_text_format())
+                expected.is_ok_and(|expected| is_same(&expected, message))
             }
             ("parse_then_output_check", Some(Ok(message))) => write::message(message).is_ok(),
             ("serialize_error", None) => {
@@ -75,7 +81,7 @@ fn values_are_printed_in_the_dialect() {
         ("optionalInt32", "\"7\"", "7"),
         ("optionalDouble", "5432.0", "5432"),
         ("optionalDouble", "0.1", "0.1"),
-        ("optionalDouble", "1e300", "1e300"),
+        ("optionalDouble", "1e300", "1e+300"),
         ("optionalDouble", "\"NaN\"", "\"NaN\""),
         ("optionalDouble", "\"-Infinity\"", "\"-Infinity\""),
         ("optionalFloat", "0.1", "0.1"),
@@ -95,6 +101,7 @@ fn values_are_printed_in_the_dialect() {
         ("repeatedInt64", "[1,\"2\"]", "[\"1\",\"2\"]"),
     ] {
         let whole = print(&descriptor, &format!("{{\"{field}\":{written}}}"));
+        // Printed by serde_json, which writes `1e+300`.
         assert_eq!(whole[field].to_string(), printed, "{field} {written}");
     }
 }

@@ -2,7 +2,7 @@
 //! client of the door in front of it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -122,15 +122,16 @@ pub(super) fn settings() -> Settings {
 }
 
 pub(super) fn door() -> Door {
-    let set = protos::compile(vec![("door.proto", PROTO.to_owned())]);
-    let pool = DescriptorPool::decode(set.as_slice()).unwrap();
+    // Compiled once: a test has many doors.
+    static SET: LazyLock<Vec<u8>> = LazyLock::new(|| protos::compile(vec![("door.proto", PROTO.to_owned())]));
+    let pool = DescriptorPool::decode(SET.as_slice()).unwrap();
     let (sender, dropped) = mpsc::unbounded_channel();
     let service = Arc::new(Service { pool, dropped: sender });
     let grpc = tower::service_fn(move |request| {
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.serve(request).await) }
     });
-    let mut gateway = Gateway::new(settings(), &set, grpc).unwrap();
+    let mut gateway = Gateway::new(settings(), &SET, grpc).unwrap();
     let brief = std::time::Duration::from_millis(100);
     Arc::get_mut(&mut gateway.inner).unwrap().pace = Pace { keep_alive: brief, first_event: brief };
     Door { gateway, dropped }
@@ -206,7 +207,7 @@ fn refusal(id: &str) -> Option<Status> {
             Some(Status::with_error_details(Code::Aborted, "changed meanwhile", details))
         }
         "wrong" => {
-            details.add_bad_request_violation("thing_copy.time_zone", "is wrong");
+            details.add_bad_request_violation("delete_data", "is wrong");
             details.add_bad_request_violation("data.user_name", "is wrong");
             details.add_bad_request_violation("credentials.user_name", "is wrong");
             Some(Status::with_error_details(Code::InvalidArgument, "wrong", details))

@@ -69,3 +69,12 @@ fn what_cannot_be_served_is_refused_at_start() {
     assert!(Table::load(b"nonsense", "tributary.v1.rest").is_err());
     assert!(Table::load(&[], "tributary.v1.rest").is_err());
 }
+
+#[test]
+fn the_served_surface_is_the_committed_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/routes.txt");
+    let lines = Table::load(crate::proto::DESCRIPTORS, "tributary.v1.rest").unwrap().lines();
+    let served = format!("{}\n", lines.join("\n"));
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(committed, served, "tests/routes.txt lists the routes; if the change is meant, it becomes:\n{served}");
+}

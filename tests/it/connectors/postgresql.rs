@@ -24,9 +24,9 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn resources() -> Resources {
+fn resources(timeouts: Timeouts) -> Resources {
     let policy = Policy { local_allowed: true, ..Policy::default() };
-    Resources { dialer: Arc::new(Dialer::new(policy, Timeouts::default())), file_roots: Arc::new([]) }
+    Resources { dialer: Arc::new(Dialer::new(policy, timeouts)), file_roots: Arc::new([]) }
 }
 
 fn credentials(database: &Database) -> Value {
@@ -36,9 +36,13 @@ fn credentials(database: &Database) -> Value {
 }
 
 fn open(credentials: Value, config: Value) -> Arc<dyn Session> {
+    open_with(credentials, config, Timeouts::default())
+}
+
+fn open_with(credentials: Value, config: Value, timeouts: Timeouts) -> Arc<dyn Session> {
     let connector = Arc::new(PostgreSql);
     let config = DynConnector::config(&*connector, &object(config)).expect("the config is valid");
-    connector.open(object(credentials), config, resources()).expect("the settings fit")
+    connector.open(object(credentials), config, resources(timeouts)).expect("the settings fit")
 }
 
 /// One object as a pass told of it.

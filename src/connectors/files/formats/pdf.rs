@@ -35,8 +35,15 @@ pub(super) fn content(bytes: &[u8]) -> Result<Content, RecordError> {
             break;
         }
     }
+    let has_text = !body.trim().is_empty();
+    if !has_text && document.xref_recovery.is_some() {
+        // What was saved of a damaged file is nothing.
+        return Err(unparsable());
+    }
     let mut content = Content::text("application/pdf", title(&document), body);
     content.truncated |= truncated;
+    // A scan has pages, but no text to take.
+    content.extracted = has_text;
     Ok(content)
 }
 

@@ -258,3 +258,27 @@ async fn a_pass_whose_listener_is_gone_stops() {
     drop(messages);
     assert!(matches!(reader.await.unwrap(), Err(ConnectorError::Stopped(_))));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_object_is_interrupted_and_the_others_go_on() {
+    let database = database(
+        "CREATE VIEW a_slow AS SELECT pg_sleep(600)::text AS nothing;
+         CREATE TABLE b_quick (id int PRIMARY KEY); INSERT INTO b_quick VALUES (1);",
+    )
+    .await;
+    // The server holds back even the start of its answer until there is a row.
+    let timeouts = Timeouts { first_byte: std::time::Duration::from_secs(5), ..Timeouts::default() };
+    let session = open_with(credentials(&database), json!({}), timeouts);
+    let pass = read_with(&session, ReadRequest::default()).await;
+    pass.outcome.expect("the pass goes to its end");
+    assert_eq!(pass.read["public.a_slow"].failed, Some("timed_out"));
+    assert!(pass.read["public.b_quick"].complete);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_never_analysed_has_an_estimate_too() {
+    let database = database("CREATE TABLE fresh AS SELECT n FROM generate_series(1, 10000) n").await;
+    let pass = read(&database, json!({})).await;
+    let estimate = pass.objects[0].estimate.expect("there is an estimate");
+    assert!((1_000..100_000).contains(&estimate), "{estimate}");
+}

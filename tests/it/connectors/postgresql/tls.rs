@@ -34,6 +34,17 @@ impl Certificates {
         Self { folder }
     }
 
+    /// A server's certificate that is its own authority, as `req -x509` makes it.
+    fn self_signed(subject_alternative_name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let name = format!("subjectAltName={subject_alternative_name}");
+        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "server.key"];
+        let made = ["-x509", "-days", "2", "-subj", "/CN=server", "-addext", &name, "-out", "server.pem"];
+        openssl(folder.path(), &[&["req"][..], &key, &made].concat());
+        std::fs::copy(folder.path().join("server.pem"), folder.path().join("ca.pem")).unwrap();
+        Self { folder }
+    }
+
     fn root(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("ca.pem")).unwrap()
     }
@@ -119,6 +130,18 @@ async fn the_chain_and_the_name_are_verified_as_asked() {
     outcome.unwrap();
     assert_tls_failed(check(&database, port, json!({"sslMode": "verify-full", "rootCertificate": root})).await);
     assert_tls_failed(check(&database, port, json!({"sslMode": "require", "rootCertificate": right.root()})).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_self_signed_certificate_is_taken_where_it_is_the_root() {
+    let database = database("").await;
+    let own = Certificates::self_signed("IP:127.0.0.1");
+    let port = front(Some(&own), database.port).await;
+    let (_, outcome) = check(&database, port, json!({"sslMode": "verify-full", "rootCertificate": own.root()})).await;
+    outcome.unwrap();
+    let stranger = Certificates::self_signed("IP:127.0.0.1");
+    let config = json!({"sslMode": "require", "rootCertificate": stranger.root()});
+    assert_tls_failed(check(&database, port, config).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
