@@ -38,7 +38,7 @@ async fn nothing_that_schemathesis_sends_breaks_the_server_or_the_document() {
     command.args(["--header", &format!("Authorization: Bearer {ADMIN_KEY}")]);
     command.args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS]);
     command.args(["--max-examples", &examples(), "--workers", "2", "--seed", "20240115"]);
-    command.args(["--generation-deterministic", "--generation-database", "none", "--no-color"]);
+    command.args(["--generation-deterministic", "--no-color"]);
     command.args(["--suppress-health-check", "all", "--request-timeout", "30", "--continue-on-failure"]);
     command.args(["--report", "json", "--report-json-path"]).arg(&report);
     let printed = tools::run(command, 1_800).await;
