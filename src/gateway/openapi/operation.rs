@@ -263,9 +263,8 @@ impl<'document> Writer<'document> {
         let output = route.method.output();
         if route.method.is_server_streaming() {
             let event = self.schemas.reply(&output);
-            let stream = "Server-sent events: `event` is the name of what happened, `data` an object as in NDJSON.";
             return json!({
-                "text/event-stream": {"schema": {"type": "string", "description": stream}},
+                "text/event-stream": {"schema": server_sent_event(&event)},
                 "application/x-ndjson": {"schema": event},
             });
         }
@@ -275,6 +274,27 @@ impl<'document> Writer<'document> {
         }
         json!({"application/json": media})
     }
+}
+
+/// One server-sent event of a stream. Its data is JSON in a line of text: one of
+/// the events, or the error that ends the stream.
+fn server_sent_event(event: &Value) -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    json!({
+        "type": "object",
+        "description": "One server-sent event; a comment line keeps a quiet stream alive.",
+        "properties": {
+            "id": text("Number of the event, for `Last-Event-ID`."),
+            "event": text("Name of what happened: the member that `data` has, or `error`."),
+            "data": {
+                "type": "string",
+                "description": "An object as in NDJSON, or an error.",
+                "contentMediaType": "application/json",
+                "contentSchema": {"anyOf": [event, reference("Error")]},
+            },
+            "retry": {"type": "integer", "description": "Milliseconds to wait before coming back."},
+        },
+    })
 }
 
 /// `SearchService_Search_3` as `Search3`.
@@ -317,8 +337,8 @@ fn header_parameters(route: &Route) -> Vec<Value> {
         parameters.push(header("If-None-Match", "ETag that the caller has; answered with 304 while current.", text()));
     }
     if rest.sse_resume_field.is_some() {
-        let schema = json!({"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$"});
-        parameters.push(header("Last-Event-ID", "Goes on after this event.", schema));
+        let schema = json!({"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})?$"});
+        parameters.push(header("Last-Event-ID", "Goes on after this event; empty is as not given.", schema));
     }
     parameters
 }

@@ -33,7 +33,7 @@ async fn buf_calls_over_grpc_and_grpc_web_with_reflection() {
         let request = json!({"shortName": "postgresql"});
         let source = call(&server, protocol, "SourceService/GetSource", request).await.json();
         assert_eq!(source["source"]["name"], "PostgreSQL", "{protocol:?}");
-        let request = json!({"name": "From buf"});
+        let request = json!({"name": format!("By {}", protocol.join(" "))});
         let created = call(&server, protocol, "CollectionService/CreateCollection", request).await.json();
         assert!(created["collection"]["id"].as_str().unwrap().starts_with("col_"), "{protocol:?}: {created}");
         let request = json!({"id": connection});

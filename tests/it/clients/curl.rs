@@ -72,7 +72,7 @@ fn credentials(database: &Database) -> Value {
 async fn every_documented_request(curl: Curl<'_>) {
     let database = Database::create().await;
     database.connect().await.batch_execute("CREATE TABLE people (id int PRIMARY KEY, name text)").await.unwrap();
-    let collection = curl.server.collection("Documented").await;
+    let collection = curl.server.collection(&format!("Documented {}", curl.version)).await;
     let done = json!({"success": true});
 
     let sources = curl.documented("GET", "/api/v1/sources", None, done.clone()).await;
@@ -130,7 +130,7 @@ async fn every_documented_error(curl: Curl<'_>, busy: &Busy) {
     let credentials = format!("{path}/credentials");
     curl.error("PUT", &credentials, Some(ADMIN_KEY), Some(bad), (400, "invalid_credentials")).await;
     curl.error("GET", "/api/v1/sources", None, None, (401, "unauthorized")).await;
-    let other = curl.server.collection("Other").await;
+    let other = curl.server.collection(&format!("Other {}", curl.version)).await;
     let body = json!({"name": "other", "role": "viewer", "collectionIds": [other]});
     let foreign = curl.server.post("/api/v1/api-keys", body).await.ok();
     curl.error("GET", &path, foreign["secret"].as_str(), None, (403, "forbidden")).await;
