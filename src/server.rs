@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::{Layer, service_fn};
+use tower::service_fn;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 use tracing::{info, warn};
 
@@ -175,8 +175,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
 
     let mut doors = JoinSet::new();
     let limits = listen::Limits { header_bytes: config.limits.max_header, grace: config.shutdown_grace };
-    let service = cors(&config.cors_origins)?
-        .layer(service_fn(move |request: http::Request<hyper::body::Incoming>| front.clone().handle(request)));
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| front.clone().handle(request));
     for listener in listeners {
         doors.spawn(listen::serve(listener, service.clone(), limits, stop.clone()));
     }
@@ -253,7 +252,8 @@ impl Parts<'_> {
             docs: gateway::docs::page(&openapi, &self.base).map_err(|error| StartError::Parts(error.into()))?,
             openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
         };
-        Ok((Front::new(grpc, gateway, pages, self.store.clone(), self.stop.clone()), health, keys))
+        let cors = cors(&self.config.cors_origins)?;
+        Ok((Front::new(grpc, gateway, pages, cors, self.store.clone(), self.stop.clone()), health, keys))
     }
 }
 

@@ -5,12 +5,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_http::cors::CorsLayer;
 
+use crate::auth::RequestId;
 use crate::gateway::Gateway;
 use crate::gateway::docs::Docs;
 use crate::store::Store;
@@ -24,12 +28,15 @@ pub struct Pages {
     pub docs: Docs,
 }
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Sends each request to its door.
 #[derive(Clone)]
 pub struct Front {
     grpc: Routes,
     gateway: Gateway,
     pages: Arc<Pages>,
+    cors: CorsLayer,
     store: Store,
     stopping: tokio_util::sync::CancellationToken,
 }
@@ -40,26 +47,53 @@ impl Front {
         grpc: Routes,
         gateway: Gateway,
         pages: Pages,
+        cors: CorsLayer,
         store: Store,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
-        Self { grpc, gateway, pages: Arc::new(pages), store, stopping }
+        Self { grpc, gateway, pages: Arc::new(pages), cors, store, stopping }
     }
 
-    /// Answers one request.
+    /// Answers one request. Every answer names it, whichever door it came from.
     pub async fn handle<B>(self, request: Request<B>) -> Result<Response<Body>, Infallible>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let request = request.map(Body::new);
-        Ok(match door(&request) {
+        let mut request = request.map(Body::new);
+        let id = name(request.headers_mut());
+        let mut response = self.shared(request).await;
+        if let Some(id) = id {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        Ok(response)
+    }
+
+    /// What browsers need around an answer. An OPTIONS that is no preflight is a
+    /// question to the door, which the layer would not pass on.
+    async fn shared(self, request: Request<Body>) -> Response<Body> {
+        if *request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+            return self.open(request).await;
+        }
+        let cors = self.cors.clone();
+        let doors = service_fn(move |request| {
+            let front = self.clone();
+            async move { Ok::<_, Infallible>(front.open(request).await) }
+        });
+        match cors.layer(doors).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    async fn open(self, request: Request<Body>) -> Response<Body> {
+        match door(&request) {
             Door::Grpc => call(self.grpc, request.map(tonic::body::Body::new)).await,
             Door::GrpcWeb => call(GrpcWebLayer::new().layer(self.grpc), request.map(tonic::body::Body::new)).await,
             Door::GrpcNeedsHttp2 => text(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2\n"),
             Door::Page(page) => self.page(page, request.method()).await,
             Door::Rest => self.gateway.handle(request).await,
-        })
+        }
     }
 
     async fn page(&self, page: Page, method: &Method) -> Response<Body> {
@@ -105,6 +139,13 @@ impl Front {
             Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the metadata store does not answer\n"),
         }
     }
+}
+
+/// Gives the request a good name if it has none, so that all behind agree on it.
+fn name(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let id = HeaderValue::from_str(RequestId::of(headers).as_str()).ok()?;
+    headers.insert(REQUEST_ID, id.clone());
+    Some(id)
 }
 
 enum Door {

@@ -4,6 +4,7 @@ mod authorization;
 mod clients;
 mod connectors;
 mod documented;
+mod doors;
 mod store;
 mod support;
 mod syncs;

@@ -1,0 +1,8 @@
+//! What HTTP clients of every kind expect of the one port, byte by byte where a
+//! library would tidy it up.
+
+mod grpc_web;
+mod raw;
+mod rest;
+
+use raw::{Raw, get, send};
