@@ -2,6 +2,7 @@
 
 mod authorization;
 mod connectors;
+mod demo;
 mod documented;
 mod store;
 mod support;
