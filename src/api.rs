@@ -124,3 +124,6 @@ fn admit<M: Message + Name>(request: Request<M>) -> Result<(Caller, M), Status> 
     validate::validate(&message)?;
     Ok((caller, message))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use crate::error::{Error, Reason};
 use crate::keys::Keys;
 use call::Call;
 pub use call::RequestId;
-pub use methods::{Method, Methods};
+pub use methods::{Method, Methods, role};
 
 /// Paths that need no key: a load balancer asks for health, tools for the schema.
 const EXEMPT: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];

@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod erased;
 pub mod files;
+pub mod numbers;
 pub mod paths;
 pub mod postgresql;
 pub mod rows;
@@ -200,6 +201,12 @@ impl Output {
     /// The same from a blocking thread.
     pub fn blocking_send(&self, message: Message) -> Result<(), ConnectorError> {
         self.0.blocking_send(message).map_err(|_| ConnectorError::Stopped(Stopped))
+    }
+
+    /// Waits until the other end is gone, so that work which sends nothing for a
+    /// long time can be stopped too.
+    pub async fn closed(&self) {
+        self.0.closed().await;
     }
 }
 

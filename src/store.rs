@@ -7,6 +7,7 @@
 pub mod collections;
 pub mod connections;
 mod credentials;
+mod deletion;
 mod entities;
 mod fault;
 pub mod idempotency;

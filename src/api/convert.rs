@@ -43,18 +43,6 @@ pub fn milliseconds(timestamp: &Timestamp) -> i64 {
     timestamp.seconds.saturating_mul(1000).saturating_add(i64::from(timestamp.nanos) / 1_000_000)
 }
 
-/// The role of a number on the wire.
-pub fn role(number: i32) -> Option<Role> {
-    match v1::access::Role::try_from(number).ok()? {
-        v1::access::Role::Unspecified => None,
-        v1::access::Role::Viewer => Some(Role::Viewer),
-        v1::access::Role::Runner => Some(Role::Runner),
-        v1::access::Role::Editor => Some(Role::Editor),
-        v1::access::Role::Owner => Some(Role::Owner),
-        v1::access::Role::Admin => Some(Role::Admin),
-    }
-}
-
 /// A role on the wire.
 pub fn proto_role(role: Role) -> v1::access::Role {
     match role {
@@ -250,9 +238,8 @@ mod tests {
     #[test]
     fn roles_go_to_the_wire_and_back() {
         for wanted in Role::ALL {
-            assert_eq!(role(proto_role(wanted).into()), Some(wanted));
+            assert_eq!(crate::auth::role(proto_role(wanted).into()), Some(wanted));
         }
-        assert_eq!(role(0), None);
-        assert_eq!(role(99), None);
+        assert_eq!((crate::auth::role(0), crate::auth::role(99)), (None, None));
     }
 }

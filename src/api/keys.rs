@@ -6,8 +6,9 @@ use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
 use super::admit;
-use super::convert::{milliseconds, proto_role, role, timestamp};
+use super::convert::{milliseconds, proto_role, timestamp};
 use crate::access::Role;
+use crate::auth::role;
 use crate::error::Error;
 use crate::ids::{CollectionId, InvalidId};
 use crate::keys::{Draft, Keys};

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use prost::{Message, Name};
 use prost_types::Any;
 use tonic::{Code, Status};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::error::{Error, Reason};
 use crate::proto::google::rpc;
@@ -47,6 +47,9 @@ fn log(error: &Error) {
     }
     match error.reason() {
         Reason::Internal => error!(reason = error.reason().name(), causes, "call failed"),
+        reason @ (Reason::Unavailable | Reason::StorageFull) if !causes.is_empty() => {
+            warn!(reason = reason.name(), causes, "call could not be served");
+        }
         reason if !causes.is_empty() => debug!(reason = reason.name(), causes, "call refused"),
         _ => {}
     }

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
 use crate::access::Role;
-use crate::api::convert;
-use crate::proto::DESCRIPTORS;
+use crate::proto::{DESCRIPTORS, v1};
 
 /// One method of this API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +31,7 @@ impl Methods {
             .flat_map(|service| service.methods().collect::<Vec<_>>())
             .map(|method| {
                 let name = format!("{}/{}", method.parent_service().full_name(), method.name());
-                let role = role(&pool, &method).expect("the build refuses a method without a role");
+                let role = least_role(&pool, &method).expect("the build refuses a method without a role");
                 (format!("/{name}"), Method { name, role, streams: method.is_server_streaming() })
             })
             .collect();
@@ -50,7 +49,19 @@ impl Methods {
     }
 }
 
-fn role(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Role> {
+/// The role of a number on the wire.
+pub fn role(number: i32) -> Option<Role> {
+    match v1::access::Role::try_from(number).ok()? {
+        v1::access::Role::Unspecified => None,
+        v1::access::Role::Viewer => Some(Role::Viewer),
+        v1::access::Role::Runner => Some(Role::Runner),
+        v1::access::Role::Editor => Some(Role::Editor),
+        v1::access::Role::Owner => Some(Role::Owner),
+        v1::access::Role::Admin => Some(Role::Admin),
+    }
+}
+
+fn least_role(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Role> {
     let extension = pool.get_extension_by_name("tributary.v1.rest")?;
     let options = method.options();
     let rest = options.get_extension(&extension);
@@ -58,7 +69,7 @@ fn role(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Role> {
     else {
         return None;
     };
-    convert::role(number)
+    role(number)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod database;
 mod read;
 mod values;
 
+use std::pin::pin;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -130,9 +131,16 @@ impl Connector for Sqlite {
     async fn read(&self, account: &Account<Self>, request: ReadRequest, output: Output) -> Result<(), ConnectorError> {
         let (path, config) = (located(account)?, account.config.clone());
         let database = blocking(move || Database::open(&path)).await??;
-        // When this future is dropped, a statement that runs for ever ends too.
-        let _interrupt = database.interrupt_on_drop();
-        blocking(move || read::pass(&database, &config, &request, &output)).await?
+        // When this future is dropped or nobody listens any more, a statement that
+        // runs for ever ends too.
+        let interrupt = database.interrupt_on_drop();
+        let listener = output.clone();
+        let mut reading = pin!(blocking(move || read::pass(&database, &config, &request, &output)));
+        tokio::select! {
+            outcome = &mut reading => return outcome?,
+            () = listener.closed() => drop(interrupt),
+        }
+        reading.await?
     }
 
     fn decode(

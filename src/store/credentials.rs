@@ -1,20 +1,18 @@
-//! What a running job forbids: new credentials, a new config, and the delete of
-//! a connection. Each is one transaction that fails when a job is active.
+//! Credentials and config: each is replaced in one transaction that fails when a
+//! job of the connection is active.
 
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
 use serde_json::{Map, Value};
 
-use crate::ids::{ConnectionId, SyncId};
+use crate::ids::ConnectionId;
 use crate::store::collections::UpdateError;
 use crate::store::connections::{
-    AuthState, Connection, Lifecycle, NewCredentials, Outcome, Sealed, SealedCredentials, StrandedDelete, editable,
-    edited, rows, saved,
+    AuthState, Connection, Lifecycle, NewCredentials, Outcome, Sealed, SealedCredentials, editable, edited, rows, saved,
 };
-use crate::store::entities::{connection, sealed_credential, sync};
+use crate::store::entities::{connection, sealed_credential};
 use crate::store::fault::{damaged, fault};
-use crate::store::queue::{self, NewSync};
-use crate::store::syncs::{self, JobKind, State, Trigger};
+use crate::store::syncs;
 use crate::store::{self, Store, StoreError};
 
 impl Store {
@@ -83,73 +81,6 @@ impl Store {
         }
         saved(transaction, changed).await
     }
-
-    /// Marks a connection as being deleted, unless a job is active; with
-    /// `purge`, enqueues the job of that id that removes its documents, in the
-    /// same transaction. Once more is the same as once.
-    pub async fn begin_delete(
-        &self,
-        id: &ConnectionId,
-        expected_version: Option<i64>,
-        purge: Option<&SyncId>,
-    ) -> Result<Connection, UpdateError> {
-        let transaction = self.transaction().await?;
-        let row = editable(&transaction, id, expected_version).await?;
-        refuse_if_busy(&transaction, &row).await?;
-        let mut changed = edited(&transaction, &row).await?;
-        changed.lifecycle = Set(Lifecycle::Deleting.as_str().to_owned());
-        changed.next_run_at = Set(None);
-        if let Some(purge) = purge {
-            let job = NewSync {
-                id: purge.clone(),
-                connection: id.clone(),
-                kind: JobKind::Purge,
-                trigger: Trigger::Manual,
-                full: false,
-                release_deletions: false,
-                completes: None,
-            };
-            let now = store::now(&transaction).await?;
-            queue::insert(&transaction, &job, &row, now).await.map_err(fault)?;
-        }
-        saved(transaction, changed).await
-    }
-
-    /// Removes the row with its sealed key and its jobs; only when it is being
-    /// deleted.
-    pub async fn finish_delete(&self, id: &ConnectionId) -> Result<(), StoreError> {
-        connection::Entity::delete_many()
-            .filter(connection::Column::Id.eq(id.as_str()))
-            .filter(connection::Column::Lifecycle.eq(Lifecycle::Deleting.as_str()))
-            .exec(self.database())
-            .await
-            .map_err(fault)?;
-        Ok(())
-    }
-
-    /// Connections that are being deleted without an active job.
-    pub async fn stranded_deletes(&self) -> Result<Vec<StrandedDelete>, StoreError> {
-        let deleting = connection::Entity::find()
-            .filter(connection::Column::Lifecycle.eq(Lifecycle::Deleting.as_str()))
-            .all(self.database())
-            .await
-            .map_err(fault)?;
-        let mut stranded = Vec::new();
-        for row in deleting {
-            let purges = sync::Entity::find()
-                .filter(sync::Column::ConnectionId.eq(row.id.as_str()))
-                .filter(sync::Column::Kind.eq(JobKind::Purge.as_str()))
-                .all(self.database())
-                .await
-                .map_err(fault)?;
-            let states = purges.iter().map(|job| State::parse(&job.state)).collect::<Result<Vec<_>, _>>()?;
-            if !states.iter().any(|state| state.is_active()) {
-                let purge = !states.is_empty() && !states.contains(&State::Succeeded);
-                stranded.push(StrandedDelete { connection: row.id.parse().map_err(damaged)?, purge });
-            }
-        }
-        Ok(stranded)
-    }
 }
 
 /// The row, locked, if it may be edited and no job is active.
@@ -166,7 +97,11 @@ async fn idle(
     }
 }
 
-async fn refuse_if_busy(transaction: &DatabaseTransaction, row: &connection::Model) -> Result<(), UpdateError> {
+/// Fails when a job of the connection, whose row is locked, is active.
+pub(super) async fn refuse_if_busy(
+    transaction: &DatabaseTransaction,
+    row: &connection::Model,
+) -> Result<(), UpdateError> {
     match syncs::active(transaction, &row.id).await? {
         Some(job) => Err(UpdateError::Busy { job: job.id, operation: job.kind }),
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! Each source through the session that a sync uses, on real files and servers.
+//! Each source, against the real thing.
 
 mod files;
 mod passes;

@@ -18,9 +18,8 @@ use tributary::store::{Store, StoreError, Visible};
 
 use crate::support::postgres::Database;
 
-/// Every kind of job.
-const KINDS: [JobKind; 3] = [JobKind::Sync, JobKind::Clear, JobKind::Purge];
 const LEASE: Duration = Duration::from_secs(30);
+const ALL: &[JobKind] = &[JobKind::Sync, JobKind::Clear, JobKind::Purge];
 
 /// A store and a way past it, to make time pass and to look at its tables.
 struct Bench {
@@ -182,7 +181,7 @@ async fn run(store: &Store, connection: &ConnectionId) -> Sync {
 }
 
 async fn taken(store: &Store, lease: Duration) -> Lease {
-    store.take("worker", &KINDS, lease).await.expect("the store answers").expect("a job is due")
+    store.take("worker", ALL, lease).await.expect("the store answers").expect("a job is due")
 }
 
 fn finish(outcome: FinishOutcome) -> Finish {
@@ -525,10 +524,12 @@ async fn a_job_goes_through_its_life(bench: Bench) {
     let connection = connection(store).await;
     let job = run(store, &connection.id).await;
     assert_eq!((job.state, job.sequence, job.attempt), (State::Pending, 1, 0));
+    let other_kinds = [JobKind::Clear, JobKind::Purge];
+    assert!(store.take("worker", &other_kinds, LEASE).await.expect("it answers").is_none());
     assert_eq!((&job.collection, job.config_version), (&connection.collection, 1));
     let held = taken(store, LEASE).await;
     assert_eq!((held.sync.state, held.sync.attempt, held.sync.owner.as_deref()), (State::Running, 1, Some("worker")));
-    assert!(store.take("another", &KINDS, LEASE).await.expect("it answers").is_none());
+    assert!(store.take("another", ALL, LEASE).await.expect("it answers").is_none());
     let commit = Commit {
         counters: Counters { read: 10, inserted: 9, failed: 1, ..Counters::default() },
         progress: json!({"objects": ["orders"]}),
@@ -587,9 +588,9 @@ async fn an_expired_lease_is_taken_over_and_the_old_worker_cannot_write(bench: B
     let store = &bench.store;
     run(store, &connection(store).await.id).await;
     let old = taken(store, Duration::ZERO).await;
-    assert_eq!(store.reap(5).await.expect("it answers"), [old.sync.id.clone()]);
+    assert_eq!(store.reap(5).await.expect("it answers"), std::slice::from_ref(&old.sync.id));
     assert!(store.reap(5).await.expect("it answers").is_empty());
-    let new = store.take("another", &KINDS, LEASE).await.expect("it answers").expect("it is due");
+    let new = store.take("another", ALL, LEASE).await.expect("it answers").expect("it is due");
     assert!(new.fence() > old.fence());
     assert_eq!((new.sync.attempt, new.sync.crashes), (2, 1));
     let before = store.sync(&new.sync.id).await.expect("it answers");
@@ -612,7 +613,7 @@ async fn a_job_is_poisoned_after_five_crashes(bench: Bench) {
     let ended = store.sync(&job.id).await.expect("it answers").expect("the job");
     assert_eq!((ended.state, ended.crashes), (State::Failed, 5));
     assert_eq!(ended.error_reason.as_deref(), Some("POISONED"));
-    assert!(store.take("worker", &KINDS, LEASE).await.expect("it answers").is_none());
+    assert!(store.take("worker", ALL, LEASE).await.expect("it answers").is_none());
 }
 
 async fn a_job_handed_back_is_taken_again_at_once(bench: Bench) {
@@ -632,7 +633,7 @@ async fn a_waiting_job_is_not_taken_before_its_time(bench: Bench) {
     let waiting = store.finish(held, wait(3_600_000)).await.expect("it waits");
     assert_eq!((waiting.state, waiting.waiting_reason.as_deref()), (State::Waiting, Some("throttled")));
     assert!(waiting.waiting_until > Some(store.now().await.expect("the time")));
-    assert!(store.take("worker", &KINDS, LEASE).await.expect("it answers").is_none());
+    assert!(store.take("worker", ALL, LEASE).await.expect("it answers").is_none());
     bench.execute("UPDATE syncs SET due_at = 0").await;
     let held = taken(store, LEASE).await;
     assert_eq!((held.sync.waiting_until, held.sync.waiting_reason.clone()), (None, None));
@@ -674,7 +675,7 @@ async fn an_ended_job_never_changes(bench: Bench) {
     assert!(matches!(store.request_cancel(&job.id).await, Err(CancelError::NotRunning)));
     assert!(store.reap(1).await.expect("it answers").is_empty());
     store.expire_leases_of_previous_run().await.expect("it answers");
-    assert!(store.take("worker", &KINDS, LEASE).await.expect("it answers").is_none());
+    assert!(store.take("worker", ALL, LEASE).await.expect("it answers").is_none());
     assert_eq!(store.sync(&job.id).await.expect("it answers"), Some(ended));
 }
 
@@ -686,7 +687,7 @@ async fn racing_workers_take_each_job_once(bench: Bench) {
     let workers: Vec<_> = (0..16)
         .map(|number| {
             let store = bench.store.clone();
-            tokio::spawn(async move { store.take(&format!("worker {number}"), &KINDS, LEASE).await })
+            tokio::spawn(async move { store.take(&format!("worker {number}"), ALL, LEASE).await })
         })
         .collect();
     let mut found = Vec::new();
@@ -694,7 +695,7 @@ async fn racing_workers_take_each_job_once(bench: Bench) {
         found.extend(worker.await.expect("no panic").expect("it answers").map(|held| held.sync.id));
     }
     // A worker that met only locked rows comes back with nothing; it looks again.
-    while let Some(held) = bench.store.take("last", &KINDS, LEASE).await.expect("it answers") {
+    while let Some(held) = bench.store.take("last", ALL, LEASE).await.expect("it answers") {
         found.push(held.sync.id);
     }
     assert_eq!(found.len(), jobs.len());
@@ -837,6 +838,6 @@ async fn a_restarted_single_server_takes_up_its_jobs_at_once() {
     drop(taken(&bench.store, LEASE).await);
     let store = Store::open(&bench.url).await.expect("it opens");
     assert_eq!(store.expire_leases_of_previous_run().await.expect("it answers"), 1);
-    assert_eq!(store.reap(5).await.expect("it answers"), [job.id.clone()]);
+    assert_eq!(store.reap(5).await.expect("it answers"), std::slice::from_ref(&job.id));
     assert_eq!(taken(&store, LEASE).await.sync.id, job.id);
 }

@@ -73,7 +73,7 @@ pub fn status(status: Status) -> v1::source_connection::Status {
 pub fn tested(tested: &Tested) -> v1::TestSourceConnectionResponse {
     v1::TestSourceConnectionResponse {
         status: v1::source_connection::Status::Connected.into(),
-        message: "Connection test successful".to_owned(),
+        message: "Connection successful".to_owned(),
         latency_ms: Some(i32::try_from(tested.took.as_millis()).unwrap_or(i32::MAX)),
         report: Some(report(&tested.report)),
     }

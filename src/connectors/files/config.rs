@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::connectors::numbers;
 use crate::connectors::rows::template::Template;
 use crate::connectors::{Field, FieldType};
 use crate::error::Violation;
@@ -21,6 +22,7 @@ pub struct Config {
     /// Globs of files and folders to leave out.
     pub exclude: Vec<String>,
     /// Bytes above which only name and metadata of a file are taken.
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub max_file_size: Option<u64>,
     /// Template of addresses.
     pub url_template: Option<String>,

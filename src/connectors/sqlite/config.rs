@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::connectors::numbers;
 use crate::connectors::rows::RowMapping;
 use crate::connectors::rows::patterns::{self, Patterns};
 use crate::connectors::rows::template::TemplateError;
@@ -21,6 +22,7 @@ pub struct Config {
     /// Patterns of columns to leave out: `column` or `table.column`.
     pub exclude_columns: Vec<String>,
     /// Most rows of a table.
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub row_limit: Option<u64>,
     /// Template of titles.
     pub title_template: Option<String>,
@@ -41,6 +43,7 @@ pub struct TableOptions {
     /// Patterns of columns to leave out, beside the general ones.
     pub exclude_columns: Vec<String>,
     /// Most rows.
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub row_limit: Option<u64>,
     /// Template of titles.
     pub title_template: Option<String>,
@@ -88,16 +91,23 @@ impl Config {
         if self.path.is_empty() {
             violations.push(Violation::new("config.path", "REQUIRED", "must name a database file"));
         }
-        let mut templates = |prefix: &str, title: &Option<String>, body: &Option<String>, url: &Option<String>| {
+        let mut check = |prefix: &str,
+                         limit: Option<u64>,
+                         title: &Option<String>,
+                         body: &Option<String>,
+                         url: &Option<String>| {
+            if limit == Some(0) {
+                violations.push(Violation::new(format!("{prefix}.rowLimit"), "INVALID_VALUE", "must be at least 1"));
+            }
             if let Err(error) = RowMapping::compile(title.as_deref(), body.as_deref(), url.as_deref()) {
                 let field = format!("{prefix}.{}", error.setting);
                 violations.push(Violation::new(field, "INVALID_VALUE", error.reason));
             }
         };
-        templates("config", &self.title_template, &self.body_template, &self.url_template);
+        check("config", self.row_limit, &self.title_template, &self.body_template, &self.url_template);
         for (index, options) in self.table_options.iter().enumerate() {
             let prefix = format!("config.tableOptions[{index}]");
-            templates(&prefix, &options.title_template, &options.body_template, &options.url_template);
+            check(&prefix, options.row_limit, &options.title_template, &options.body_template, &options.url_template);
         }
         violations
     }

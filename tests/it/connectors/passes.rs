@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tributary::connectors::erased::{DynConnector, Session};
 use tributary::connectors::{ConnectorError, Message, Output, ReadRequest, RecordError, Resources, builtin};
-use tributary::egress::Dialer;
+use tributary::egress::{Dialer, Policy, Timeouts};
 use tributary::record::{Document, RawRecord};
 
 fn dialer() -> Dialer {
-    Dialer {}
+    Dialer::new(Policy::default(), Timeouts::default())
 }
 
 /// The connector of a source.
