@@ -4,28 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::postgres::{self, Database};
-use crate::support::server::{Server, id_of, send};
-
-/// Fails unless every member of `documented` is in `actual`, with the same value
-/// where it is not one that varies.
-#[track_caller]
-fn contains(actual: &Value, documented: &Value, path: &str) {
-    match documented {
-        Value::Object(members) => {
-            for (name, value) in members {
-                let found = actual.get(name).unwrap_or_else(|| panic!("{path}.{name} is missing in {actual}"));
-                contains(found, value, &format!("{path}.{name}"));
-            }
-        }
-        Value::Array(elements) => {
-            for (position, element) in elements.iter().enumerate() {
-                contains(&actual[position], element, &format!("{path}[{position}]"));
-            }
-        }
-        Value::String(text) if text == "<any>" => assert!(actual.is_string(), "{path} is {actual}"),
-        other => assert_eq!(actual, other, "{path}"),
-    }
-}
+use crate::support::server::{Server, contains, id_of, send};
 
 fn documented_source() -> Value {
     json!({

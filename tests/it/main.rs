@@ -1,6 +1,7 @@
 //! Tests through the doors that users use, against real servers.
 
 mod authorization;
+mod clients;
 mod connectors;
 mod demo;
 mod documented;

@@ -292,3 +292,24 @@ pub async fn send(request: reqwest::RequestBuilder) -> Reply {
 pub fn id_of(resource: &Value) -> String {
     resource["id"].as_str().expect("an id").to_owned()
 }
+
+/// Fails unless every member of `documented` is in `actual`, with the same value
+/// where it is not one that varies.
+#[track_caller]
+pub fn contains(actual: &Value, documented: &Value, path: &str) {
+    match documented {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let found = actual.get(name).unwrap_or_else(|| panic!("{path}.{name} is missing in {actual}"));
+                contains(found, value, &format!("{path}.{name}"));
+            }
+        }
+        Value::Array(elements) => {
+            for (position, element) in elements.iter().enumerate() {
+                contains(&actual[position], element, &format!("{path}[{position}]"));
+            }
+        }
+        Value::String(text) if text == "<any>" => assert!(actual.is_string(), "{path} is {actual}"),
+        other => assert_eq!(actual, other, "{path}"),
+    }
+}

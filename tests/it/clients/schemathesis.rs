@@ -1,0 +1,56 @@
+//! Schemathesis reads the OpenAPI document that is served and tries what fits it
+//! and what does not: nothing may make the server fail, or answer what the
+//! document does not say.
+
+use serde_json::{Value, json};
+
+use crate::support::server::{ADMIN_KEY, Server};
+use crate::support::tools;
+
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
+    response_headers_conformance,response_schema_conformance,negative_data_rejection,unsupported_method,\
+    allow_header_conformance";
+
+/// Cases that have to be tried at least.
+const CASES: u64 = 5_000;
+
+/// Cases for each operation and phase; more on request.
+fn examples() -> String {
+    std::env::var("TRIBUTARY_SCHEMATHESIS_EXAMPLES").unwrap_or_else(|_| "120".to_owned())
+}
+
+/// Something of each kind, so that not everything is missing.
+async fn seed(server: &Server) {
+    let collection = server.collection("Documents").await;
+    std::fs::write(server.files().join("note.md"), "# A note\n\nThe ferry leaves at noon.\n").expect("a file");
+    let connection = server.files_connection(&collection, json!({})).await;
+    assert_eq!(server.sync(&connection).await["status"], "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_schemathesis_sends_breaks_the_server_or_the_document() {
+    let server = Server::start().await;
+    seed(&server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = folder.path().join("report.json");
+    let mut command = tools::python("schemathesis");
+    command.current_dir(folder.path()).args(["run", &format!("{}/openapi.json", server.base)]);
+    command.args(["--header", &format!("Authorization: Bearer {ADMIN_KEY}")]);
+    command.args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS]);
+    command.args(["--max-examples", &examples(), "--workers", "2", "--seed", "20240115"]);
+    command.args(["--generation-deterministic", "--no-color"]);
+    command.args(["--suppress-health-check", "all", "--request-timeout", "30", "--continue-on-failure"]);
+    command.args(["--report", "json", "--report-json-path"]).arg(&report);
+    let printed = tools::run(command, 1_800).await;
+    assert_eq!(printed.code, 0, "{}\n{}", printed.out, printed.err);
+    let report: Value = serde_json::from_slice(&std::fs::read(&report).expect("a report")).expect("JSON");
+    println!("{}", serde_json::to_string_pretty(&report["summary"]).expect("JSON"));
+    assert!(cases(&printed.out) >= CASES, "too few cases: {}", printed.out);
+}
+
+/// The number in `5432 generated, ...`.
+fn cases(printed: &str) -> u64 {
+    let before = printed.split(" generated").next().unwrap_or_default();
+    let digits: String = before.chars().rev().take_while(|digit| digit.is_ascii_digit()).collect();
+    digits.chars().rev().collect::<String>().parse().unwrap_or_default()
+}
