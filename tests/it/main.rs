@@ -3,6 +3,7 @@
 mod authorization;
 mod clients;
 mod connectors;
+mod demo;
 mod documented;
 mod doors;
 mod store;
