@@ -49,3 +49,13 @@ async fn buf_calls_over_grpc_and_grpc_web_with_reflection() {
         assert_eq!(error["details"][0]["type"], "google.rpc.ErrorInfo", "{protocol:?}: {error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_versions_of_reflection_answer() {
+    let server = Server::start().await;
+    for version in ["grpc-v1", "grpc-v1alpha"] {
+        let protocol = [GRPC, &["--reflect-protocol", version]].concat();
+        let source = call(&server, &protocol, "SourceService/GetSource", json!({"shortName": "files"})).await.json();
+        assert_eq!(source["source"]["shortName"], "files", "{version}");
+    }
+}
