@@ -1,6 +1,9 @@
 //! What the tests start: real servers on free ports, gone when the test process
 //! is gone.
 
+// A library for the tests, though its crate is not one.
+#![allow(unreachable_pub)]
+
 pub mod grpc;
 pub mod postgres;
 pub mod server;

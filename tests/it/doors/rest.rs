@@ -91,6 +91,8 @@ async fn methods_types_and_sizes_are_told_apart() {
     assert_eq!(wrong.error(), (413, "payload_too_large".to_owned()));
     let wrong = get(&server, &format!("/api/v1/sources?label={}", "x".repeat(9_000)), &[]).await;
     assert_eq!(wrong.error(), (414, "uri_too_long".to_owned()));
+    let wrong = get(&server, "/api/v1/sources", &[("x-long", &"x".repeat(100_000))]).await;
+    assert_eq!(wrong.status, 431, "{}", wrong.text());
     let wrong = get(&server, "/api/v1/sources?labels=x", &[]).await;
     assert_eq!(wrong.error(), (400, "invalid_argument".to_owned()));
     assert!(wrong.text().contains("labels"), "{}", wrong.text());
@@ -156,6 +158,8 @@ async fn etags_guard_changes_and_spare_reads() {
     let changed = send(&server, "PATCH", &path, &[JSON, ("if-match", &etag)], body).await;
     assert_eq!(changed.status, 200, "{}", changed.text());
     assert_ne!(changed.header("etag"), Some(etag.clone()));
+    // Who names no version changes whatever there is.
+    server.patch(&path, json!({"description": null})).await.ok();
     assert_eq!(get(&server, &path, &[("if-none-match", &etag)]).await.status, 200);
 }
 

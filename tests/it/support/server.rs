@@ -122,11 +122,6 @@ impl Server {
         self.folder.path().join("files")
     }
 
-    /// Folder of the stores.
-    pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
     /// Host and port.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")
