@@ -53,9 +53,13 @@ const ON_ONE_FLOOR: &[(&str, &str)] = &[
     ("connections", "etag"),
     ("connections", "paging"),
     ("connections", "syncs"),
+    ("connectors", "egress"),
+    ("error", "report"),
     ("history", "paging"),
     ("keys", "paging"),
+    ("record", "ids"),
     ("search", "paging"),
+    ("telemetry", "config"),
 ];
 
 fn floor(module: &str) -> u8 {

@@ -122,11 +122,6 @@ impl Server {
         self.folder.path().join("files")
     }
 
-    /// Folder of the stores.
-    pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
     /// Host and port.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")
@@ -156,11 +151,6 @@ impl Server {
     /// PUT as the administrator.
     pub async fn put(&self, path: &str, body: Value) -> Reply {
         send(self.request("PUT", path).json(&body)).await
-    }
-
-    /// PATCH as the administrator.
-    pub async fn patch(&self, path: &str, body: Value) -> Reply {
-        send(self.request("PATCH", path).json(&body)).await
     }
 
     /// DELETE as the administrator.
