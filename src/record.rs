@@ -102,6 +102,7 @@ pub struct Document {
 
 /// One change to the index.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "nearly all changes are upserts")]
 pub enum Change {
     /// Put the document in the place of whatever the key had.
     Upsert {

@@ -133,6 +133,7 @@ fn from_body(
         (Body::None, Some(_)) => Err(BadField::new("", "INVALID_VALUE", "the request must have no body")),
         (Body::Whole, Some(json)) => {
             let json = wrap_bare(route, descriptor, json);
+            refuse_empty_list(route, descriptor, &json)?;
             Ok((read::message(descriptor, &json)?, Some(json)))
         }
         (Body::Field(_), None) => Err(BadField::new("", "REQUIRED", "the request must have a body")),
@@ -156,6 +157,21 @@ fn wrap_bare(route: &Route, descriptor: &MessageDescriptor, json: &Json) -> Json
             Json::Object(vec![(name.clone(), json.clone())])
         }
         _ => json.clone(),
+    }
+}
+
+/// An empty list is no list on the wire, and would mean the opposite there.
+fn refuse_empty_list(route: &Route, descriptor: &MessageDescriptor, json: &Json) -> Result<(), BadField> {
+    let (Some(name), Json::Object(members)) = (&route.rest.not_empty_field, json) else { return Ok(()) };
+    let field = descriptor.get_field_by_name(name);
+    let empty = members.iter().any(|(key, value)| {
+        read::field(descriptor, key) == field && matches!(value, Json::Array(elements) if elements.is_empty())
+    });
+    match field {
+        Some(field) if empty => {
+            Err(BadField::new(field.json_name(), "TOO_FEW", "must not be empty; leave it out to mean all"))
+        }
+        _ => Ok(()),
     }
 }
 

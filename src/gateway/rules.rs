@@ -69,6 +69,8 @@ pub struct RestOptions {
     pub etag_field: Option<String>,
     /// Whether `If-None-Match` may be answered with 304.
     pub conditional_get: bool,
+    /// Request field that may be left out but not given as an empty list.
+    pub not_empty_field: Option<String>,
 }
 
 impl Table {
@@ -240,10 +242,17 @@ fn rest_options(method: &MethodDescriptor, value: &Value) -> Result<RestOptions,
         sse_resume_field: name("sse_resume_field"),
         idempotency_key_field: name("idempotency_key_field"),
         if_match_field: name("if_match_field"),
+        not_empty_field: name("not_empty_field"),
         etag_field: name("etag_field"),
         conditional_get: conditional_get.unwrap_or_default(),
     };
-    let request = [&rest.bare_body_field, &rest.sse_resume_field, &rest.idempotency_key_field, &rest.if_match_field];
+    let request = [
+        &rest.bare_body_field,
+        &rest.sse_resume_field,
+        &rest.idempotency_key_field,
+        &rest.if_match_field,
+        &rest.not_empty_field,
+    ];
     for path in request.into_iter().flatten() {
         resolve(&method.input(), path).ok_or_else(|| unknown(method, "request", path))?;
     }

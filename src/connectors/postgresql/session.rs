@@ -21,10 +21,11 @@ use crate::egress::{DialError, Resolved};
 use crate::report::{Report, StageKind};
 
 /// Everything that would let the server or the role decide how values look, or
-/// how long we may take, is set here. Names are then looked up in the system's
-/// schema only, so that no object of a user stands in for a function.
+/// how long we may take, is set here. The role's search path stays: functions
+/// behind a view may need it. What we ask ourselves is in `pg_catalog`, which is
+/// searched first.
 const SETTINGS: &str = "\
-    SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
+    SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
     SET xmloption = 'content'; SET statement_timeout = 0; SET lock_timeout = '30s'; \
     SET idle_in_transaction_session_timeout = 0; SET default_transaction_deferrable = off; \

@@ -153,11 +153,6 @@ impl Server {
         send(self.request("PUT", path).json(&body)).await
     }
 
-    /// PATCH as the administrator.
-    pub async fn patch(&self, path: &str, body: Value) -> Reply {
-        send(self.request("PATCH", path).json(&body)).await
-    }
-
     /// DELETE as the administrator.
     pub async fn delete(&self, path: &str) -> Reply {
         send(self.request("DELETE", path)).await
