@@ -538,8 +538,8 @@ async fn a_job_goes_through_its_life(bench: Bench) {
         log: vec![LogLine { level: "warning".into(), message: "one item failed".into() }],
     };
     let renewed = store.commit(&held, &commit).await.expect("it holds");
-    assert!(!renewed.cancel_requested && renewed.sequence == 3);
-    assert_eq!(store.renew(&held, LEASE).await.expect("it holds").sequence, 3);
+    assert!(!renewed.cancel_requested && renewed.sequence == 4);
+    assert_eq!(store.renew(&held, LEASE).await.expect("it holds").sequence, 4);
     let smaller = Commit { counters: Counters { read: 2, ..Counters::default() }, ..Commit::default() };
     store.commit(&held, &smaller).await.expect("it holds");
     let now = store.sync(&job.id).await.expect("it answers").expect("the job");
@@ -548,7 +548,7 @@ async fn a_job_goes_through_its_life(bench: Bench) {
     let outcome = FinishOutcome::Succeeded { warnings: warnings.clone() };
     let ended = store.finish(held, finish(outcome)).await.expect("it ends");
     assert_eq!((ended.state, ended.warnings.clone(), ended.owner.clone()), (State::Succeeded, warnings, None));
-    assert!(ended.finished_at.is_some() && ended.sequence == 5);
+    assert!(ended.finished_at.is_some() && ended.sequence == 6);
     assert_eq!(store.sync(&job.id).await.expect("it answers"), Some(ended));
     let errors = store.sync_errors(&job.id, 0, 10).await.expect("errors");
     assert_eq!(errors.iter().map(|kept| kept.error.clone()).collect::<Vec<_>>(), [failed_item(1)]);
