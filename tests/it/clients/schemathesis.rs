@@ -49,11 +49,13 @@ async fn nothing_that_schemathesis_sends_breaks_the_server_or_the_document() {
     // that waits for its source would go on for hours.
     std::fs::write(folder.path().join("schemathesis.toml"), "max-stream-events = 1\n").expect("a configuration");
     let examples = examples();
+    // One worker: CPython 3.11 now and then fails to parse in two threads at once,
+    // and one is the same run every time.
     let mut command = tools::python("schemathesis");
     command.current_dir(folder.path()).args(["run", &format!("{}/openapi.json", server.base)]);
     command.args(["--header", &format!("Authorization: Bearer {ADMIN_KEY}")]);
     command.args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS]);
-    command.args(["--max-examples", &examples.to_string(), "--workers", "2", "--seed", "20240115"]);
+    command.args(["--max-examples", &examples.to_string(), "--workers", "1", "--seed", "20240115"]);
     command.args(["--generation-deterministic", "--no-color"]);
     command.args(["--suppress-health-check", "all", "--request-timeout", "30", "--continue-on-failure"]);
     command.args(["--report", "json", "--report-json-path"]).arg(&report);
