@@ -2,9 +2,11 @@
 //! holds.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::connectors::ConnectorError;
 use crate::connectors::paths::{self, ConfinementError};
@@ -12,6 +14,9 @@ use crate::connectors::sqlite::config::Config;
 
 /// Rows that an estimate counts at most.
 const COUNTED: i64 = 100_000;
+/// Steps of SQLite's machine between two looks whether to stop: well below a
+/// millisecond.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 /// A table or view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +37,7 @@ pub(super) struct Column {
 /// An open database file.
 pub(super) struct Database {
     pub(super) connection: Connection,
+    stopped: Arc<AtomicBool>,
 }
 
 /// Why the file, or a part of it, cannot be read.
@@ -116,12 +122,13 @@ impl From<Failure> for ConnectorError {
     }
 }
 
-/// Ends a running statement when it is dropped.
-pub(super) struct InterruptOnDrop(InterruptHandle);
+/// Ends the running statement when it is dropped, and every later one: an
+/// interrupt of SQLite's own would be lost between two statements.
+pub(super) struct InterruptOnDrop(Arc<AtomicBool>);
 
 impl Drop for InterruptOnDrop {
     fn drop(&mut self) {
-        self.0.interrupt();
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -141,11 +148,14 @@ impl Database {
         connection
             .execute_batch("PRAGMA query_only=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; BEGIN")?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        Ok(Self { connection })
+        let stopped = Arc::new(AtomicBool::new(false));
+        let asked = stopped.clone();
+        connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.load(Ordering::Relaxed)))?;
+        Ok(Self { connection, stopped })
     }
 
     pub(super) fn interrupt_on_drop(&self) -> InterruptOnDrop {
-        InterruptOnDrop(self.connection.get_interrupt_handle())
+        InterruptOnDrop(self.stopped.clone())
     }
 
     /// Tables and views, ordered by name; not SQLite's own, nor virtual ones,
