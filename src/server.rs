@@ -113,6 +113,7 @@ pub struct Running {
     doors: JoinSet<()>,
     workers: JoinSet<()>,
     health: api::health::Health,
+    keys: Arc<Keys>,
     store: Store,
     grace: Duration,
     _lock: File,
@@ -141,6 +142,7 @@ impl Running {
         if tokio::time::timeout(self.grace + Duration::from_secs(5), ended).await.is_err() {
             warn!("work was cut off at the end of the grace; leases will bring it back");
         }
+        self.keys.close().await;
         self.store.close().await;
     }
 }
@@ -186,7 +188,18 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     workers.spawn(syncs.look_after(stop.clone()));
     health.set_serving(true);
     info!(addresses = ?addresses, store = store.backend(), "listening");
-    Ok(Running { addresses, admin_key, stop, doors, workers, health, store, grace: config.shutdown_grace, _lock: lock })
+    Ok(Running {
+        addresses,
+        admin_key,
+        stop,
+        doors,
+        workers,
+        health,
+        keys,
+        store,
+        grace: config.shutdown_grace,
+        _lock: lock,
+    })
 }
 
 struct Parts<'a> {

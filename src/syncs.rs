@@ -27,6 +27,7 @@ use crate::store::idempotency::Completion;
 use crate::store::queue::{CancelError, EnqueueError, NewSync};
 use crate::store::syncs::{JobKind, Sync, Trigger};
 use crate::store::{Store, StoreError};
+use crate::telemetry::trace_context;
 
 use events::Events;
 use sessions::Sessions;
@@ -66,6 +67,7 @@ impl Syncs {
             trigger,
             full,
             release_deletions,
+            traceparent: current_trace(),
             completes,
         };
         let sync = self.enqueue(&new).await?;
@@ -97,6 +99,7 @@ impl Syncs {
             trigger: Trigger::Manual,
             full: false,
             release_deletions: false,
+            traceparent: current_trace(),
             completes: None,
         };
         self.enqueue(&new).await?;
@@ -158,6 +161,10 @@ impl Syncs {
         self.events.work();
         Ok(sync)
     }
+}
+
+fn current_trace() -> Option<String> {
+    trace_context::traceparent(&tracing::Span::current())
 }
 
 /// The 409 of a connection whose one slot is taken.

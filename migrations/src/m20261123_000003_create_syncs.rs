@@ -46,6 +46,7 @@ const STATEMENTS: &[&str] = &[
         warnings TEXT NOT NULL,
         error_reason TEXT,
         error_message TEXT,
+        traceparent TEXT,
         elapsed_ms BIGINT NOT NULL,
         errors_kept BIGINT NOT NULL,
         lines_kept BIGINT NOT NULL

@@ -38,6 +38,7 @@ impl Store {
                 trigger: Trigger::Manual,
                 full: false,
                 release_deletions: false,
+                traceparent: None,
                 completes: None,
             };
             let now = store::now(&transaction).await?;

@@ -218,6 +218,7 @@ pub mod sync {
         pub warnings: String,
         pub error_reason: Option<String>,
         pub error_message: Option<String>,
+        pub traceparent: Option<String>,
         pub elapsed_ms: i64,
         pub errors_kept: i64,
         pub lines_kept: i64,

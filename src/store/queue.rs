@@ -36,6 +36,9 @@ pub struct NewSync {
     pub full: bool,
     /// Held deletions go.
     pub release_deletions: bool,
+    /// W3C trace context of the call that asks for it, so that one trace leads
+    /// through the job.
+    pub traceparent: Option<String>,
     /// Answer to note for the request that this fulfils, in the same transaction.
     pub completes: Option<Completion>,
 }
@@ -436,7 +439,7 @@ pub(super) async fn insert(
     connection: &connection::Model,
     now: i64,
 ) -> Result<(), DbErr> {
-    let NewSync { id, connection: _, kind, trigger, full, release_deletions, completes: _ } = new;
+    let NewSync { id, connection: _, kind, trigger, full, release_deletions, traceparent, completes: _ } = new;
     let row = sync::ActiveModel {
         id: Set(id.to_string()),
         connection_id: Set(connection.id.clone()),
@@ -474,6 +477,7 @@ pub(super) async fn insert(
         warnings: Set("[]".to_owned()),
         error_reason: Set(None),
         error_message: Set(None),
+        traceparent: Set(traceparent.clone()),
         elapsed_ms: Set(0),
         errors_kept: Set(0),
         lines_kept: Set(0),

@@ -135,6 +135,8 @@ pub struct Sync {
     pub error_reason: Option<String>,
     /// Why it failed, for people.
     pub error_message: Option<String>,
+    /// W3C trace context of the call that asked for it, if it was traced.
+    pub traceparent: Option<String>,
     /// Milliseconds that workers have spent on it, as of the last write.
     pub elapsed_ms: i64,
 }

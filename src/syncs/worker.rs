@@ -22,6 +22,7 @@ use crate::index::{IndexError, Target};
 use crate::store::connections::{AuthState, Connection, Outcome};
 use crate::store::queue::{Finish, FinishOutcome, Lease, LeaseError};
 use crate::store::syncs::{JobKind, State, Sync};
+use crate::telemetry::trace_context;
 
 /// How long a lease lasts without a heartbeat.
 const LEASE: Duration = Duration::from_secs(30);
@@ -78,6 +79,9 @@ impl Workshop {
     async fn carry_out(&self, lease: Lease, stop: &CancellationToken) {
         let sync = lease.sync.clone();
         let span = info_span!("sync", sync = %sync.id, connection = %sync.connection, attempt = sync.attempt);
+        if let Some(traceparent) = &sync.traceparent {
+            trace_context::follow(&span, traceparent);
+        }
         self.events.changed(&sync.id, sync.sequence);
         let started = Instant::now();
         async {

@@ -172,6 +172,7 @@ fn new_sync(connection: &ConnectionId, kind: JobKind) -> NewSync {
         trigger: Trigger::Manual,
         full: false,
         release_deletions: false,
+        traceparent: None,
         completes: None,
     }
 }

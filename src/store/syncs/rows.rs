@@ -87,6 +87,7 @@ pub(in crate::store) fn read(row: sync::Model) -> Result<Sync, StoreError> {
         warnings,
         error_reason,
         error_message,
+        traceparent,
         elapsed_ms,
         errors_kept: _,
         lines_kept: _,
@@ -128,6 +129,7 @@ pub(in crate::store) fn read(row: sync::Model) -> Result<Sync, StoreError> {
         warnings: json(&warnings)?,
         error_reason,
         error_message,
+        traceparent,
         elapsed_ms,
     })
 }
