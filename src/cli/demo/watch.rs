@@ -65,13 +65,17 @@ async fn sync_one(client: &mut Client, connection: &str, bar: &ProgressBar) -> R
 fn bar(name: &str) -> ProgressBar {
     let template = "{prefix:<16} [{bar:30}] {human_pos}/{human_len} {per_sec} eta {eta} {wide_msg}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style.progress_chars("=> ")).with_prefix(name.to_owned())
+    ProgressBar::no_length().with_style(style.progress_chars("=> ")).with_prefix(name.to_owned())
 }
 
 fn draw(bar: &ProgressBar, progress: &v1::SyncProgress) {
     let read = u64::try_from(progress.items_read).unwrap_or_default();
     let estimate = progress.estimated_items.and_then(|items| u64::try_from(items).ok());
-    bar.set_length(estimate.unwrap_or_default().max(read));
+    let total = estimate.unwrap_or_default().max(read);
+    // Nothing is known before the source has listed its objects.
+    if total > 0 {
+        bar.set_length(total);
+    }
     bar.set_position(read);
     bar.set_message(progress.current_object.clone().unwrap_or_default());
 }
