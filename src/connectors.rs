@@ -336,6 +336,13 @@ pub trait Connector: Send + Sync + 'static {
         String::new()
     }
 
+    /// Host and port that a session goes to, if it goes to one: what the address
+    /// policy judges.
+    fn destination(&self, account: &Account<Self>) -> Option<(String, u16)> {
+        let _ = account;
+        None
+    }
+
     /// True when the config includes the object. What a narrowed config leaves
     /// out is removed as a wish, without the brake.
     fn selects(&self, config: &Self::Config, object: &str) -> bool;

@@ -25,7 +25,7 @@ use crate::collections::Collections;
 use crate::config::{Config, Database};
 use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
-use crate::egress::{Destination, Dialer, Policy, Timeouts};
+use crate::egress::{Destination, DialError, Dialer, Policy, Timeouts};
 use crate::error::Reason;
 use crate::gateway::openapi::OpenApiSettings;
 use crate::gateway::{self, Gateway};
@@ -37,7 +37,8 @@ use crate::paging;
 use crate::proto;
 use crate::search::Search;
 use crate::secrets::{Vault, VaultError, source};
-use crate::store::{Store, StoreError};
+use crate::store::connections::Order;
+use crate::store::{Store, StoreError, Visible};
 use crate::syncs::Syncs;
 use crate::syncs::engine::Engine;
 use crate::syncs::events::Events;
@@ -162,8 +163,8 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         listeners.push(listening.map_err(|cause| StartError::Listen { address: *address, cause })?);
     }
     let addresses = local_addresses(&listeners)?;
-    let resources =
-        Resources { dialer: Arc::new(dialer(&config, &addresses)?), file_roots: config.file_roots.clone().into() };
+    let dialer = Arc::new(dialer(&config, &addresses)?);
+    let resources = Resources { dialer: dialer.clone(), file_roots: config.file_roots.clone().into() };
 
     let stop = CancellationToken::new();
     let events = Events::default();
@@ -186,6 +187,11 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let workshop = Workshop { engine, sessions, events, name: format!("worker-{}", ulid::Ulid::new()) };
     let mut workers = worker::spawn(&workshop, config.workers, &stop);
     workers.spawn(syncs.look_after(stop.clone()));
+    if !config.is_loopback_only() {
+        let survey = name_blocked(store.clone(), workshop.sessions.clone(), dialer);
+        let stop = stop.clone();
+        workers.spawn(async move { stop.run_until_cancelled(survey).await.unwrap_or_default() });
+    }
     health.set_serving(true);
     info!(addresses = ?addresses, store = store.backend(), "listening");
     Ok(Running {
@@ -375,6 +381,28 @@ fn dialer(config: &Config, addresses: &[SocketAddr]) -> Result<Dialer, StartErro
         denied_databases: own_databases(config)?,
     };
     Ok(Dialer::new(policy, Timeouts::default()))
+}
+
+/// Names the connections that cannot be reached from a server that listens beyond
+/// loopback, and the flag that lets them: better at the start than at night.
+async fn name_blocked(store: Store, sessions: Sessions, dialer: Arc<Dialer>) {
+    let mut after = None;
+    loop {
+        let page = store.connections(&Visible::All, None, Order::CreatedAsc, after, 100).await.unwrap_or_default();
+        let Some(last) = page.last() else { return };
+        after = Some((Order::CreatedAsc.sort_value(last), last.id.clone()));
+        for connection in page {
+            let Ok(session) = sessions.open(&connection).await else { continue };
+            let Some((host, port)) = session.destination() else { continue };
+            if matches!(dialer.resolve(&host, port).await, Err(DialError::AddressBlocked)) {
+                warn!(
+                    connection = %connection.id,
+                    "the address policy refuses this connection now that the server listens beyond loopback; \
+                     name its destination with --allow-destinations CIDR:PORT"
+                );
+            }
+        }
+    }
 }
 
 /// Our own metadata database: by address, port and name, since the same server

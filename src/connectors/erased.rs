@@ -47,6 +47,7 @@ pub trait DynConnector: Send + Sync + 'static {
 #[allow(missing_docs)]
 pub trait Session: Send + Sync + 'static {
     fn selects(&self, object: &str) -> bool;
+    fn destination(&self) -> Option<(String, u16)>;
     async fn check(&self, report: &mut Report) -> Result<(), ConnectorError>;
     async fn discover(&self, parent: Option<&str>, page: ObjectPage<'_>) -> Result<Vec<SourceObject>, ConnectorError>;
     async fn read(&self, request: ReadRequest, output: Output) -> Result<(), ConnectorError>;
@@ -67,6 +68,10 @@ struct Opened<C: Connector> {
 impl<C: Connector> Session for Opened<C> {
     fn selects(&self, object: &str) -> bool {
         self.connector.selects(&self.account.config, object)
+    }
+
+    fn destination(&self) -> Option<(String, u16)> {
+        self.connector.destination(&self.account)
     }
 
     async fn check(&self, report: &mut Report) -> Result<(), ConnectorError> {

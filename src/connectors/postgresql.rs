@@ -56,6 +56,10 @@ impl Connector for PostgreSql {
         settings::validate(config)
     }
 
+    fn destination(&self, account: &Account<Self>) -> Option<(String, u16)> {
+        Some((account.credentials.host.clone(), account.credentials.port))
+    }
+
     fn binding(&self, config: &Config) -> String {
         settings::binding(config)
     }
