@@ -163,12 +163,14 @@ async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -
     response
 }
 
-/// The answer, or `DEADLINE_EXCEEDED`; the handler is then dropped.
+/// The answer, or `DEADLINE_EXCEEDED`; the handler is then dropped. With no time at
+/// all it is not begun: a quick answer could come before the timer's first tick.
 async fn within(limit: Option<Duration>, answer: impl Future<Output = Response>) -> Response {
-    let Some(limit) = limit else { return answer.await };
-    match tokio::time::timeout(limit, answer).await {
-        Ok(response) => response,
-        Err(_) => Status::from(Error::new(Reason::DeadlineExceeded, "the call's deadline passed")).into_http(),
+    let late = || Status::from(Error::new(Reason::DeadlineExceeded, "the call's deadline passed")).into_http();
+    match limit {
+        None => answer.await,
+        Some(Duration::ZERO) => late(),
+        Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| late()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::access::Caller;
 use crate::connections::Connections;
 use crate::error::{Error, Reason};
 use crate::etag;
+use crate::failpoint;
 use crate::ids::{CollectionId, ConnectionId, InvalidId};
 use crate::index::Index;
 use crate::keys::Keys;
@@ -14,6 +15,7 @@ use crate::paging::{Page, Pages, Wanted};
 use crate::search::index_error;
 use crate::store::collections::{Collection, CollectionPatch, CreateError, DeleteError, NewCollection, UpdateError};
 use crate::store::connections::{Connection, Order};
+use crate::store::idempotency::Answer;
 use crate::store::{Store, Visible};
 use crate::syncs::{Syncs, busy};
 
@@ -30,6 +32,12 @@ pub struct View {
     pub connections: u64,
     /// Records in the index.
     pub items: u64,
+}
+
+impl View {
+    fn of_new(collection: Collection) -> Self {
+        Self { collection, connections: 0, items: 0 }
+    }
 }
 
 /// What a caller changes; `None` leaves a field as it is.
@@ -65,15 +73,24 @@ impl Collections {
     }
 
     /// Makes a collection. Whoever does has checked with
-    /// [`Caller::require_all_collections`].
-    pub async fn create(&self, name: &str, description: Option<String>) -> Result<View, Error> {
+    /// [`Caller::require_all_collections`]. The answer to an idempotency key is
+    /// stored together with the collection.
+    pub async fn create(
+        &self,
+        name: &str,
+        description: Option<String>,
+        answer: Option<Answer<View>>,
+    ) -> Result<View, Error> {
+        let answer = answer.map(|answer| -> Answer<Collection> {
+            Box::new(move |collection| answer(&View::of_new(collection.clone())))
+        });
         let new = NewCollection { id: CollectionId::mint(), name: required_name("name", name)?, description };
-        let collection = self.store.insert_collection(&new).await.map_err(|error| match error {
+        let collection = self.store.insert_collection_answering(&new, answer).await.map_err(|error| match error {
             CreateError::NameTaken => name_taken(),
             CreateError::NoCollection => Error::internal(error),
             CreateError::Store(error) => error.into(),
         })?;
-        Ok(View { collection, connections: 0, items: 0 })
+        Ok(View::of_new(collection))
     }
 
     /// One collection.
@@ -126,10 +143,15 @@ impl Collections {
             // Their documents go with the index itself, below.
             self.connections.remove(connection, None, false).await?;
         }
+        failpoint::reach("collection.connections_gone");
+        self.index.condemn(&collection.id).await.map_err(index_error)?;
         let deleted = self.store.delete_collection(&collection.id, expected).await;
         deleted.map_err(|error| delete_error(&collection.id, error))?;
+        failpoint::reach("collection.row_gone");
         self.keys.forget();
-        self.index.drop_collection(&collection.id).await.map_err(index_error)
+        self.index.drop_collection(&collection.id).await.map_err(index_error)?;
+        failpoint::reach("collection.index_gone");
+        Ok(())
     }
 
     /// Clears all documents of a collection, or those that one (perhaps removed)

@@ -45,6 +45,16 @@ pub struct View {
     pub current_sync: Option<SyncId>,
     /// Sync that ended last.
     pub last_sync: Option<Sync>,
+    /// How following goes, where it was asked for.
+    pub following: Option<String>,
+}
+
+impl View {
+    /// Nothing has been done with it yet.
+    fn of_new(connection: Connection) -> Self {
+        let status = Facts::of(&connection, None).status();
+        Self { connection, status, current_sync: None, last_sync: None, following: None }
+    }
 }
 
 /// The connections of this deployment.
@@ -107,7 +117,7 @@ impl Connections {
         begun.map_err(|error| update_error(&connection.id, error))?;
         match purge {
             Some(job) => self.syncs.wait_for_end(&job).await,
-            None => Ok(self.store.finish_delete(&connection.id).await?),
+            None => self.syncs.finish_delete(&connection.id).await,
         }
     }
 
@@ -128,7 +138,7 @@ impl Connections {
     pub async fn discard_deletions(&self, caller: &Caller, id: &str) -> Result<View, Error> {
         let connection = self.find(caller, id).await?;
         held(&connection)?;
-        self.store.set_hold(&connection.id, None).await?;
+        self.store.lift_hold(&connection.id).await?;
         self.get(caller, id).await
     }
 
@@ -152,12 +162,14 @@ impl Connections {
         let ids: Vec<ConnectionId> = connections.iter().map(|connection| connection.id.clone()).collect();
         let mut active = self.store.active_jobs(&ids).await?;
         let mut last = self.store.last_sync(&ids).await?;
+        let mut followers = self.store.followers(&ids).await?;
         let view = |connection: Connection| {
             let job = active.remove(&connection.id);
             let status = Facts::of(&connection, job.as_ref().map(|job| job.kind)).status();
             let current_sync = job.filter(|job| job.kind == JobKind::Sync).map(|job| job.id);
             let last_sync = last.remove(&connection.id);
-            View { connection, status, current_sync, last_sync }
+            let following = followers.remove(&connection.id).and_then(|follower| follower.message);
+            View { connection, status, current_sync, last_sync, following }
         };
         Ok(connections.into_iter().map(view).collect())
     }

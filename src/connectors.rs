@@ -5,9 +5,11 @@
 pub mod catalogue;
 pub mod erased;
 pub mod files;
+pub mod following;
 pub mod numbers;
 pub mod paths;
 pub mod postgresql;
+pub mod reading;
 pub mod rows;
 pub mod settings;
 pub mod sqlite;
@@ -15,17 +17,18 @@ pub mod sqlite;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::egress::Dialer;
 use crate::error::Violation;
-use crate::record::{Batch, Document, RawRecord};
+use crate::record::{Document, RawRecord};
 use crate::report::Report;
+use following::{FollowEnd, FollowRequest, Footing, Place, Preparation, Telling};
+use reading::{Output, ReadRequest, Stopped};
 
 /// How a connection can authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,109 +120,6 @@ pub struct Account<C: Connector + ?Sized> {
     pub resources: Resources,
 }
 
-/// Part of a source that is read to an end by itself: a table, a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    /// Path of the object.
-    pub object: Arc<str>,
-    /// How many records it has, if cheap to know.
-    pub estimate: Option<u64>,
-}
-
-/// What a connector says while it reads. The order for one object is: `Started`,
-/// any number of batches, then `Complete` or `Failed`.
-pub enum Message {
-    /// Which objects this pass will read; sent once, first, after the listing was
-    /// read to its end without error. What the index has beyond them is gone at
-    /// the source, or out of scope by config.
-    Objects(Vec<Scope>),
-    /// An object begins.
-    Started(Scope),
-    /// Records.
-    Batch(Batch),
-    /// A record that could not be read; the rest goes on. The engine keeps its
-    /// document as it is.
-    RecordFailed {
-        /// Object.
-        object: Arc<str>,
-        /// Canonical key.
-        source_key: String,
-        /// Machine-readable cause.
-        code: &'static str,
-        /// For people; never a value.
-        message: String,
-    },
-    /// The object was read to its end without error: what it did not yield is
-    /// proved gone.
-    Complete {
-        /// Object.
-        object: Arc<str>,
-        /// Rows that the source says the object has, counted in the same
-        /// snapshot, if it can say so cheaply.
-        counted: Option<u64>,
-    },
-    /// The object could not be read to its end; the others go on.
-    Failed {
-        /// Object.
-        object: Arc<str>,
-        /// Machine-readable cause: `permission_missing`, `key_changed`, ...
-        code: &'static str,
-        /// For people, without anything that the source sent.
-        message: String,
-    },
-    /// The source asks for patience.
-    Waiting {
-        /// Until when.
-        until: SystemTime,
-        /// Why, for people.
-        reason: String,
-    },
-}
-
-/// The receiving side went away: the sync was cancelled or lost its lease.
-#[derive(Debug, thiserror::Error)]
-#[error("the reader of this source has stopped")]
-pub struct Stopped;
-
-/// Where a connector sends its messages. Bounded: `send` waits while the engine
-/// is busy.
-#[derive(Clone)]
-pub struct Output(mpsc::Sender<Message>);
-
-impl Output {
-    /// An output and its other end, with room for `capacity` messages.
-    pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Message>) {
-        let (sender, receiver) = mpsc::channel(capacity);
-        (Self(sender), receiver)
-    }
-
-    /// Sends one message; waits while the other end is busy.
-    pub async fn send(&self, message: Message) -> Result<(), ConnectorError> {
-        self.0.send(message).await.map_err(|_| ConnectorError::Stopped(Stopped))
-    }
-
-    /// The same from a blocking thread.
-    pub fn blocking_send(&self, message: Message) -> Result<(), ConnectorError> {
-        self.0.blocking_send(message).map_err(|_| ConnectorError::Stopped(Stopped))
-    }
-
-    /// Waits until the other end is gone, so that work which sends nothing for a
-    /// long time can be stopped too.
-    pub async fn closed(&self) {
-        self.0.closed().await;
-    }
-}
-
-/// What a pass reads.
-#[derive(Debug, Clone, Default)]
-pub struct ReadRequest {
-    /// Objects that an earlier attempt of this sync finished: listed, not read.
-    pub finished: Vec<String>,
-    /// Most objects and records wanted, for a test (`1` row an object); none
-    /// means all.
-    pub sample: Option<u64>,
-}
-
 /// Why a connector could not go on. `Display` says nothing that a source sent;
 /// the cause is private.
 #[derive(Debug, thiserror::Error)]
@@ -309,14 +209,14 @@ pub struct ObjectPage<'a> {
     pub limit: usize,
 }
 
-/// Code for one source. See [`Message`] for what `read` must send.
+/// Code for one source. See [`reading::Message`] for what `read` must send.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
     /// Parsed `credentials`. Its `Debug`, if any, shows no secret.
     type Credentials: DeserializeOwned + Send + Sync;
     /// Parsed `config`.
     type Config: DeserializeOwned + Send + Sync;
-    /// What `decode` needs beside a record; carried by [`Batch::shape`].
+    /// What `decode` needs beside a record; carried by a batch.
     type Shape: Any + Send + Sync;
 
     /// What the source is.
@@ -373,6 +273,55 @@ pub trait Connector: Send + Sync + 'static {
         shape: &Self::Shape,
         record: &RawRecord,
     ) -> Result<Document, RecordError>;
+
+    /// Makes or finds the place at the source from which changes are told, where
+    /// [`Spec::supports_continuous`]. `known` is what was noted when the index
+    /// was last in step.
+    async fn prepare_following(
+        &self,
+        account: &Account<Self>,
+        place: &Place,
+        known: Option<&Footing>,
+    ) -> Result<Preparation, ConnectorError> {
+        let _ = (account, place, known);
+        Ok(Preparation::Missing("this source cannot be followed".to_owned()))
+    }
+
+    /// Tells changes until it cannot go on. Ends when dropped; what was told and
+    /// not kept is told again by the next one.
+    async fn follow(
+        &self,
+        account: &Account<Self>,
+        request: FollowRequest,
+        telling: Telling,
+    ) -> Result<FollowEnd, ConnectorError> {
+        let _ = (account, request, telling);
+        Ok(FollowEnd::OutOfStep("this source cannot be followed"))
+    }
+
+    /// Bytes that the source keeps for the place; gives the place up where they
+    /// are more than the config allows. None when there is no such place.
+    async fn watch_place(&self, account: &Account<Self>, place: &Place) -> Result<Option<u64>, ConnectorError> {
+        let _ = (account, place);
+        Ok(None)
+    }
+
+    /// Removes what following has made at the source; there may be nothing.
+    async fn end_following(&self, account: &Account<Self>, place: &Place) -> Result<(), ConnectorError> {
+        let _ = (account, place);
+        Ok(())
+    }
+
+    /// Notes in the report of a test what following needs and how it is.
+    async fn check_following(
+        &self,
+        account: &Account<Self>,
+        place: Option<&Place>,
+        report: &mut Report,
+    ) -> Result<(), ConnectorError> {
+        let _ = (account, place, report);
+        Ok(())
+    }
 }
 
 /// The catalogue: connectors by short name, in its order.

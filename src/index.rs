@@ -1,15 +1,17 @@
 //! The seam below which documents are kept and searched.
 
+pub mod manifest;
 pub mod tantivy;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::filter::Filter;
 use crate::ids::{CollectionId, ConnectionId};
-use crate::record::{Change, Fingerprint, Key};
+use crate::index::manifest::{Digest, Manifest};
+use crate::record::{Change, Key};
 
 /// Where a connection's documents live.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,13 +45,18 @@ pub enum IndexError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another pass of the connection has begun, or it was cleared: what was to
+    /// be written belongs to the past.
+    #[error("another pass of the connection has begun")]
+    Superseded,
     /// Anything else.
     #[error("index failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What the index holds of one object of a connection.
-pub type Manifest = HashMap<Key, Fingerprint>;
+/// The right to write for a connection, until somebody else begins to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Epoch(pub u64);
 
 /// Something indexed. A record that is stored in chunks is one item.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +85,16 @@ pub struct Item {
     pub created_at: Option<i64>,
     /// Microseconds since 1970 UTC.
     pub updated_at: Option<i64>,
+}
+
+impl Item {
+    /// What all items' ids start with.
+    pub const ID_PREFIX: &'static str = "itm_";
+
+    /// The id of a record's item.
+    pub fn id_of(key: Key) -> String {
+        format!("{}{key}", Self::ID_PREFIX)
+    }
 }
 
 /// A search.
@@ -134,28 +151,55 @@ pub struct Listing {
 /// again changes nothing.
 #[async_trait]
 pub trait Index: Send + Sync + 'static {
-    /// Key -> fingerprint of all that is committed for one object: the index is
+    /// Key -> fingerprint of all that the index has of one object: the index is
     /// its own manifest, so the two cannot disagree after a crash.
     async fn manifest(&self, target: &Target, object: &str) -> Result<Manifest, IndexError>;
+
+    /// The digest of an object's manifest, in memory that does not grow with it.
+    async fn digest(&self, target: &Target, object: &str) -> Result<Digest, IndexError>;
+
+    /// A connection begins to write: what was applied for it before and is not
+    /// committed is committed first, so that the manifests know of it. Whoever
+    /// wrote for the connection before cannot any more.
+    async fn begin(&self, target: &Target) -> Result<Epoch, IndexError>;
+
+    /// Who writes for a connection now; none is the default.
+    async fn epoch(&self, target: &Target) -> Result<Epoch, IndexError>;
+
+    /// As `begin`, but only while nobody has begun since `before`: whoever may
+    /// write only when no sync does looks for syncs between the two calls.
+    async fn begin_after(&self, target: &Target, before: Epoch) -> Result<Epoch, IndexError>;
 
     /// The objects that a connection has documents of, with how many records.
     async fn objects(&self, target: &Target) -> Result<Vec<(String, u64)>, IndexError>;
 
-    /// Applies changes. Idempotent: a key decides its document, so a batch
-    /// applied twice leaves the same index. Not durable before `commit`.
-    async fn apply(&self, target: &Target, changes: Vec<Change>) -> Result<(), IndexError>;
+    /// Applies changes, in order; all of them or, where the epoch has passed,
+    /// none. But for inserts it is idempotent: a key decides its document, so a
+    /// batch applied twice leaves the same index. Not durable before `commit`.
+    async fn apply(&self, target: &Target, epoch: Epoch, changes: Vec<Change>) -> Result<(), IndexError>;
 
     /// All that was applied is durable and searchable from here on.
     async fn commit(&self, collection: &CollectionId) -> Result<(), IndexError>;
 
     /// Removes all that a connection has, durably; answers how many records.
+    /// Whoever wrote for the connection before cannot any more.
     async fn clear(&self, collection: &CollectionId, connection: &ConnectionId) -> Result<u64, IndexError>;
 
     /// Removes all of a collection; answers how many records.
     async fn clear_collection(&self, collection: &CollectionId) -> Result<u64, IndexError>;
 
+    /// Notes that a collection's index is to go, so that [`retain`](Self::retain)
+    /// removes it where its deletion is cut short. To be called before the
+    /// collection is forgotten.
+    async fn condemn(&self, collection: &CollectionId) -> Result<(), IndexError>;
+
     /// Removes a collection's index itself.
     async fn drop_collection(&self, collection: &CollectionId) -> Result<(), IndexError>;
+
+    /// Removes what was to go and is not known any more: its deletion was cut short.
+    /// What is merely unknown stays, since the store may be the wrong one. Nobody else
+    /// may use the index meanwhile.
+    async fn retain(&self, known: &HashSet<CollectionId>) -> Result<(), IndexError>;
 
     /// Records (not chunks) of a collection, or of one connection in it.
     async fn count(&self, collection: &CollectionId, connection: Option<&ConnectionId>) -> Result<u64, IndexError>;
@@ -170,6 +214,7 @@ pub trait Index: Send + Sync + 'static {
     /// `limit` is never returned.
     async fn list(&self, collection: &CollectionId, listing: &Listing) -> Result<Vec<Item>, IndexError>;
 
-    /// Closes writers that nobody has used for a while.
-    async fn close_idle(&self) -> Result<(), IndexError>;
+    /// Does what was put off while an index was filled, and closes writers that
+    /// nobody has used for a while. To be called every second or so.
+    async fn tend(&self) -> Result<(), IndexError>;
 }

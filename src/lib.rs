@@ -8,6 +8,7 @@
 // Floor 0: words.
 pub mod config;
 pub mod error;
+pub mod failpoint;
 pub mod filter;
 pub mod ids;
 pub mod record;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use crate::ids::ConnectionId;
 
@@ -18,12 +18,34 @@ pub struct Key(pub u128);
 impl Key {
     /// The key of a record.
     pub fn of(connection: &ConnectionId, object: &str, source_key: &[u8]) -> Self {
-        let mut hasher = Xxh3::new();
-        for part in [connection.as_str().as_bytes(), object.as_bytes(), source_key] {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
+        ObjectKeys::new(connection, object).key(source_key)
+    }
+}
+
+/// Makes the keys of one object's records; what they share is written once.
+#[derive(Debug, Clone)]
+pub struct ObjectKeys {
+    buffer: Vec<u8>,
+    shared: usize,
+}
+
+impl ObjectKeys {
+    /// For an object of a connection.
+    pub fn new(connection: &ConnectionId, object: &str) -> Self {
+        let mut buffer = Vec::new();
+        for part in [connection.as_str(), object] {
+            buffer.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            buffer.extend_from_slice(part.as_bytes());
         }
-        Self(hasher.digest128())
+        Self { shared: buffer.len(), buffer }
+    }
+
+    /// The key of a record.
+    pub fn key(&mut self, source_key: &[u8]) -> Key {
+        self.buffer.truncate(self.shared);
+        self.buffer.extend_from_slice(&(source_key.len() as u64).to_le_bytes());
+        self.buffer.extend_from_slice(source_key);
+        Key(xxh3_128(&self.buffer))
     }
 }
 
@@ -46,14 +68,18 @@ pub struct Fingerprint(pub u128);
 impl Fingerprint {
     /// The fingerprint of raw content.
     pub fn of(content: &[u8]) -> Self {
-        Self(xxhash_rust::xxh3::xxh3_128(content))
+        Self(xxh3_128(content))
+    }
+
+    /// The fingerprint of raw content whose meaning this decides: the same bytes
+    /// under another salt are other content.
+    pub fn of_salted(content: &[u8], salt: u64) -> Self {
+        Self(xxh3_128_with_seed(content, salt))
     }
 
     /// Mixes in what else decides the document: a changed mapping re-indexes.
     pub fn salted(self, salt: u64) -> Self {
-        let mut hasher = Xxh3::with_seed(salt);
-        hasher.update(&self.0.to_le_bytes());
-        Self(hasher.digest128())
+        Self(xxh3_128_with_seed(&self.0.to_le_bytes(), salt))
     }
 }
 
@@ -77,6 +103,9 @@ pub struct Batch {
     pub records: Vec<RawRecord>,
     /// Bytes that were read for them from the source.
     pub bytes_read: u64,
+    /// Where a later attempt of the same sync may go on once these are in the
+    /// index, if the connector can go on in the middle of an object.
+    pub position: Option<Value>,
     /// What the connector needs to decode them (column types, ...).
     pub shape: Arc<dyn Any + Send + Sync>,
 }
@@ -100,23 +129,30 @@ pub struct Document {
     pub metadata: Map<String, Value>,
 }
 
+/// A document with what the index keeps beside it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Identity.
+    pub key: Key,
+    /// Content hash: the index is its own manifest.
+    pub fingerprint: Fingerprint,
+    /// Object that it is in.
+    pub object: Arc<str>,
+    /// Canonical key within the object.
+    pub source_key: String,
+    /// The document.
+    pub document: Document,
+}
+
 /// One change to the index.
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant, reason = "nearly all changes are upserts")]
+#[allow(clippy::large_enum_variant, reason = "nearly all changes bring a document")]
 pub enum Change {
-    /// Put the document in the place of whatever the key had.
-    Upsert {
-        /// Identity.
-        key: Key,
-        /// Content hash, kept beside the document: the index is its own manifest.
-        fingerprint: Fingerprint,
-        /// Object that it is in.
-        object: Arc<str>,
-        /// Canonical key within the object.
-        source_key: String,
-        /// The document.
-        document: Document,
-    },
+    /// Put a document whose key the index does not have, neither committed nor
+    /// pending: nothing has to be looked for and removed.
+    Insert(Entry),
+    /// Put the document in the place of whatever the key has.
+    Upsert(Entry),
     /// Remove what the key has.
     Delete {
         /// Identity.

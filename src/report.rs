@@ -17,6 +17,8 @@ pub enum StageKind {
     Permission,
     /// One row or file of an object.
     Read,
+    /// What following changes needs.
+    Follow,
 }
 
 /// How a stage went.
@@ -68,6 +70,12 @@ impl Report {
     /// Notes a stage that failed, and what to do about it.
     pub fn failed(&mut self, kind: StageKind, object: Option<&str>, took: Duration, code: &'static str, hint: &str) {
         self.push(kind, Outcome::Failed, object, took, Some(code), Some(hint));
+    }
+
+    /// Notes what was not tried since something is missing that can be done
+    /// without.
+    pub fn skipped_with(&mut self, kind: StageKind, took: Duration, code: &'static str, hint: &str) {
+        self.push(kind, Outcome::Skipped, None, took, Some(code), Some(hint));
     }
 
     /// Notes a stage that was not tried.

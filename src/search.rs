@@ -135,6 +135,6 @@ pub fn index_error(error: IndexError) -> Error {
         IndexError::Damaged { .. } => {
             Error::new(Reason::Unavailable, "the index of this collection is being rebuilt").caused_by(error)
         }
-        IndexError::Failed(_) => Error::internal(error),
+        IndexError::Superseded | IndexError::Failed(_) => Error::internal(error),
     }
 }

@@ -27,6 +27,7 @@ use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
 use crate::egress::{Destination, DialError, Dialer, Policy, Timeouts};
 use crate::error::Reason;
+use crate::failpoint;
 use crate::gateway::openapi::OpenApiSettings;
 use crate::gateway::{self, Gateway};
 use crate::history::History;
@@ -42,8 +43,9 @@ use crate::store::{Store, StoreError, Visible};
 use crate::syncs::Syncs;
 use crate::syncs::engine::Engine;
 use crate::syncs::events::Events;
+use crate::syncs::follow::{Followers, Pace};
 use crate::syncs::sessions::Sessions;
-use crate::syncs::worker::{self, Workshop};
+use crate::syncs::worker::{self, Backoff, Workshop};
 
 use front::{Front, Pages};
 
@@ -54,11 +56,22 @@ pub const CANARY: &str = "encryption_canary";
 pub struct Options {
     /// The catalogue.
     pub registry: Registry,
+    /// How long each step towards a source may take.
+    pub timeouts: Timeouts,
+    /// How long a sync waits after its source has failed.
+    pub backoff: Backoff,
+    /// How often followed connections sync.
+    pub pace: Pace,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { registry: Registry::new(connectors::builtin()) }
+        Self {
+            registry: Registry::new(connectors::builtin()),
+            timeouts: Timeouts::default(),
+            backoff: Backoff::default(),
+            pace: Pace::default(),
+        }
     }
 }
 
@@ -152,10 +165,16 @@ impl Running {
 pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let lock = prepare_data_dir(&config)?;
     let store = Store::open(config.database_url.expose_secret()).await.map_err(StartError::Store)?;
+    failpoint::reach("start.store_opened");
     store.expire_leases_of_previous_run().await.map_err(StartError::Store)?;
+    store.forget_requests_of_previous_run().await.map_err(StartError::Store)?;
+    failpoint::reach("start.leases_expired");
     let vault = Arc::new(open_vault(&config, &store).await?);
     let index: Arc<dyn Index> =
         Arc::new(TantivyIndex::open(&config.data_dir).map_err(|error| StartError::Index(error.into()))?);
+    let known = store.collection_ids().await.map_err(StartError::Store)?;
+    index.retain(&known).await.map_err(|error| StartError::Index(error.into()))?;
+    failpoint::reach("start.leftovers_gone");
 
     let mut listeners = Vec::new();
     for address in &config.listen {
@@ -163,7 +182,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         listeners.push(listening.map_err(|cause| StartError::Listen { address: *address, cause })?);
     }
     let addresses = local_addresses(&listeners)?;
-    let dialer = Arc::new(dialer(&config, &addresses)?);
+    let dialer = Arc::new(dialer(&config, options.timeouts, &addresses)?);
     let resources = Resources { dialer: dialer.clone(), file_roots: config.file_roots.clone().into() };
 
     let stop = CancellationToken::new();
@@ -184,9 +203,12 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     }
 
     let engine = Arc::new(Engine { store: store.clone(), index, events: events.clone() });
-    let workshop = Workshop { engine, sessions, events, name: format!("worker-{}", ulid::Ulid::new()) };
+    let name = format!("worker-{}", ulid::Ulid::new());
+    let followers = Followers::new(engine.clone(), syncs.clone(), name.clone(), options.pace);
+    let workshop = Workshop { engine, syncs: syncs.clone(), sessions, events, name, backoff: options.backoff };
     let mut workers = worker::spawn(&workshop, config.workers, &stop);
     workers.spawn(syncs.look_after(stop.clone()));
+    workers.spawn(followers.look_after(stop.clone()));
     if !config.is_loopback_only() {
         let survey = name_blocked(store.clone(), workshop.sessions.clone(), dialer);
         let stop = stop.clone();
@@ -368,7 +390,7 @@ fn cors(origins: &[String]) -> Result<CorsLayer, StartError> {
 
 /// The way out, with the policy that follows from where we listen: who can reach
 /// a server on loopback only can reach this machine and its networks anyhow.
-fn dialer(config: &Config, addresses: &[SocketAddr]) -> Result<Dialer, StartError> {
+fn dialer(config: &Config, timeouts: Timeouts, addresses: &[SocketAddr]) -> Result<Dialer, StartError> {
     let mut allowed = Vec::new();
     for destination in &config.allow_destinations {
         let parsed: Result<Destination, _> = destination.parse();
@@ -380,7 +402,7 @@ fn dialer(config: &Config, addresses: &[SocketAddr]) -> Result<Dialer, StartErro
         denied: addresses.to_vec(),
         denied_databases: own_databases(config)?,
     };
-    Ok(Dialer::new(policy, Timeouts::default()))
+    Ok(Dialer::new(policy, timeouts))
 }
 
 /// Names the connections that cannot be reached from a server that listens beyond

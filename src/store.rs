@@ -10,9 +10,12 @@ mod credentials;
 mod deletion;
 mod entities;
 mod fault;
+pub mod followers;
 pub mod idempotency;
 pub mod keys;
+pub mod marks;
 mod open;
+pub mod past;
 pub mod queue;
 pub mod settings;
 pub mod syncs;
@@ -132,4 +135,9 @@ impl From<StoreError> for Error {
             StoreError::Failed(_) => Error::internal(error),
         }
     }
+}
+
+/// As times are kept.
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

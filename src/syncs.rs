@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod engine;
 pub mod events;
+pub mod follow;
 pub mod plan;
 pub mod progress;
 pub mod schedule;
@@ -30,6 +31,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::trace_context;
 
 use events::Events;
+use follow::Posts;
 use sessions::Sessions;
 
 /// How long a caller waits for a clear or a purge; the rest goes on without it.
@@ -42,12 +44,13 @@ pub struct Syncs {
     index: Arc<dyn Index>,
     sessions: Sessions,
     events: Events,
+    posts: Posts,
 }
 
 impl Syncs {
     /// Jobs of this store, working on this index.
     pub fn new(store: Store, index: Arc<dyn Index>, sessions: Sessions, events: Events) -> Self {
-        Self { store, index, sessions, events }
+        Self { store, index, sessions, events, posts: Posts::default() }
     }
 
     /// Starts a sync. Of many calls at once, one succeeds.
@@ -135,7 +138,8 @@ impl Syncs {
             self.clear(connection).await?;
         }
         self.index.clear_collection(collection).await.map_err(Error::internal)?;
-        Ok(())
+        // One that was cleared first may have been in step again by now.
+        Ok(self.store.put_out_of_step(connections).await?)
     }
 
     /// A session with what is stored for the connection.

@@ -10,6 +10,9 @@ mod m20261123_000003_create_syncs;
 mod m20261123_000004_create_api_keys;
 mod m20261123_000005_create_requests;
 mod m20261123_000006_create_settings;
+mod m20261126_000010_create_object_marks;
+mod m20261126_000030_keep_progress_of_syncs;
+mod m20261126_000040_create_followers;
 
 use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait};
 use sea_orm_migration::sea_orm::DatabaseConnection;
@@ -31,6 +34,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000004_create_api_keys::Migration),
             Box::new(m20261123_000005_create_requests::Migration),
             Box::new(m20261123_000006_create_settings::Migration),
+            Box::new(m20261126_000010_create_object_marks::Migration),
+            Box::new(m20261126_000030_keep_progress_of_syncs::Migration),
+            Box::new(m20261126_000040_create_followers::Migration),
         ]
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
+use super::admit;
 use super::convert::connections::{paths, refuse_path};
 use super::convert::timestamp;
-use super::{admit, idempotency};
+use super::idempotency::{self, Claim};
 use crate::collections::{Changes, Collections, View};
 use crate::error::Error;
 use crate::etag;
@@ -42,9 +43,10 @@ impl CollectionService for Service {
         let request_id = std::mem::take(&mut request.request_id);
         let payload = idempotency::payload(&request);
         let collections = self.collections.clone();
-        let act = async move {
-            let created = collections.create(&request.name, request.description).await?;
-            Ok(v1::CreateCollectionResponse { collection: Some(collection(created)) })
+        let reply = |created: &View| v1::CreateCollectionResponse { collection: Some(collection(created.clone())) };
+        let act = async move |claim: Option<Claim>| {
+            let answer = claim.map(|claim| claim.answer(reply));
+            Ok(reply(&collections.create(&request.name, request.description, answer).await?))
         };
         let once = idempotency::once(&self.store, &caller, "CreateCollection", &request_id, payload, act);
         Ok(Response::new(once.await?))

@@ -7,9 +7,10 @@ use tonic::{Request, Response, Status};
 
 use super::admit;
 use super::convert::connections::{changes, connection, schedule, source_object, tested, wanted_auth_method};
+use super::convert::plan::planned;
 use super::convert::{object, report};
-use super::idempotency::{self, Begin};
-use crate::connections::{Changes, Connections, Draft, Listing};
+use super::idempotency::{self, Begin, Claim};
+use crate::connections::{Changes, Connections, Draft, Listing, View};
 use crate::error::Error;
 use crate::ids::{InvalidId, SyncId};
 use crate::paging::Wanted;
@@ -77,9 +78,13 @@ impl SourceConnectionService for Service {
             return Ok(Response::new(v1::CreateSourceConnectionResponse { source_connection: None, report }));
         }
         let connections = self.connections.clone();
-        let act = async move {
-            let created = connections.create(admitted).await?;
-            Ok(v1::CreateSourceConnectionResponse { source_connection: Some(connection(&created)), report: None })
+        let reply = |created: &View| v1::CreateSourceConnectionResponse {
+            source_connection: Some(connection(created)),
+            report: None,
+        };
+        let act = async move |claim: Option<Claim>| {
+            let answer = claim.map(|claim| claim.answer(reply));
+            Ok(reply(&connections.create(admitted, answer).await?))
         };
         let once = idempotency::once(&self.store, &caller, "CreateSourceConnection", &request_id, payload, act);
         Ok(Response::new(once.await?))
@@ -196,15 +201,7 @@ impl SourceConnectionService for Service {
     async fn plan_sync(&self, request: Request<v1::PlanSyncRequest>) -> Result<Response<v1::PlanSyncResponse>, Status> {
         let (caller, request) = admit(request)?;
         let plan = self.connections.plan(&caller, &request.id).await?;
-        let count = |items: u64| i64::try_from(items).unwrap_or(i64::MAX);
-        Ok(Response::new(v1::PlanSyncResponse {
-            items_to_insert: count(plan.to_insert),
-            items_to_update: count(plan.to_update),
-            items_to_delete: count(plan.to_delete),
-            items_unchanged: count(plan.unchanged),
-            complete: plan.complete,
-            deletions_would_be_held: plan.would_hold,
-        }))
+        Ok(Response::new(planned(plan)))
     }
 
     async fn release_deletions(

@@ -1,6 +1,7 @@
 //! Between our types and the proto's.
 
 pub mod connections;
+pub mod plan;
 pub mod syncs;
 
 use std::collections::BTreeMap;
@@ -155,6 +156,7 @@ pub fn report(report: &Report) -> v1::TestReport {
             StageKind::Login => test_stage::Kind::Login,
             StageKind::Permission => test_stage::Kind::Permission,
             StageKind::Read => test_stage::Kind::Read,
+            StageKind::Follow => test_stage::Kind::Follow,
         }
         .into(),
         outcome: match stage.outcome {

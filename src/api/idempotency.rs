@@ -7,9 +7,10 @@ use tracing::{Instrument, Span, warn};
 
 use crate::access::Caller;
 use crate::error::{Error, Reason};
+use crate::failpoint;
 use crate::ids::KeyId;
 use crate::store::Store;
-use crate::store::idempotency::{Begun, Completion};
+use crate::store::idempotency::{Answer, Begun, Completion};
 
 /// Hash of what a call asks for. The key itself must be taken out before.
 pub fn payload(message: &impl Message) -> [u8; 32] {
@@ -25,6 +26,7 @@ pub enum Begin<Reply> {
 }
 
 /// A claimed key, to be completed or abandoned.
+#[derive(Clone)]
 pub struct Claim {
     store: Store,
     caller: KeyId,
@@ -44,12 +46,15 @@ pub async fn begin<Reply: Message + Default>(
         return Ok(Begin::Act(None));
     }
     match store.begin(&caller.key, method, request_id, payload).await? {
-        Begun::Fresh => Ok(Begin::Act(Some(Claim {
-            store: store.clone(),
-            caller: caller.key.clone(),
-            method,
-            request_id: request_id.to_owned(),
-        }))),
+        Begun::Fresh => {
+            failpoint::reach("request.begun");
+            Ok(Begin::Act(Some(Claim {
+                store: store.clone(),
+                caller: caller.key.clone(),
+                method,
+                request_id: request_id.to_owned(),
+            })))
+        }
         Begun::Replay(bytes) => Ok(Begin::Replay(Reply::decode(bytes.as_slice()).map_err(Error::internal)?)),
         Begun::InUse => {
             Err(Error::new(Reason::IdempotencyKeyInUse, "the first call with this idempotency key is still going on"))
@@ -60,9 +65,11 @@ pub async fn begin<Reply: Message + Default>(
     }
 }
 
-/// Acts once. With a key, what was begun is also ended when the caller goes away
-/// meanwhile: else the key would stay claimed.
-pub async fn once<Reply, Act>(
+/// Acts once. What acts stores the claim's [answer](Claim::answer) together with
+/// its effect: a crash between the two would have the next call act again. With a
+/// key, what was begun is also ended when the caller goes away meanwhile: else the
+/// key would stay claimed.
+pub async fn once<Reply, Act, Acting>(
     store: &Store,
     caller: &Caller,
     method: &'static str,
@@ -72,15 +79,20 @@ pub async fn once<Reply, Act>(
 ) -> Result<Reply, Error>
 where
     Reply: Message + Default + 'static,
-    Act: Future<Output = Result<Reply, Error>> + Send + 'static,
+    Act: FnOnce(Option<Claim>) -> Acting,
+    Acting: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
     match begin(store, caller, method, request_id, payload).await? {
         Begin::Replay(reply) => Ok(reply),
-        Begin::Act(None) => act.await,
+        Begin::Act(None) => act(None).await,
         Begin::Act(Some(claim)) => {
+            let acting = act(Some(claim.clone()));
             let acting = async move {
-                let result = act.await;
-                claim.end(&result).await;
+                let result = acting.await;
+                failpoint::reach("request.acted");
+                if result.is_err() {
+                    claim.abandon().await;
+                }
                 result
             };
             tokio::spawn(acting.instrument(Span::current())).await.map_err(Error::internal)?
@@ -99,16 +111,14 @@ impl Claim {
         }
     }
 
+    /// What makes that of what has been made, for the transaction that makes it.
+    pub fn answer<Made: 'static, Reply: Message + 'static>(self, reply: fn(&Made) -> Reply) -> Answer<Made> {
+        Box::new(move |made| self.completion(&reply(made)))
+    }
+
     /// Gives the key back: the call had no effect.
     pub async fn abandon(&self) {
         if let Err(error) = self.store.abandon(&self.caller, self.method, &self.request_id).await {
-            warn!(%error, "an idempotency key stays claimed");
-        }
-    }
-
-    async fn end<Reply: Message>(&self, result: &Result<Reply, Error>) {
-        let Ok(reply) = result else { return self.abandon().await };
-        if let Err(error) = self.store.complete(&self.completion(reply)).await {
             warn!(%error, "an idempotency key stays claimed");
         }
     }

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::trial::Following;
 use super::{Connections, Tested, View, name_taken, schedule, trial};
 use crate::access::Caller;
 use crate::catalog::Source;
@@ -10,7 +11,8 @@ use crate::connectors::AuthMethod;
 use crate::error::{Error, Reason, Violation};
 use crate::ids::{CollectionId, ConnectionId};
 use crate::store::collections::CreateError;
-use crate::store::connections::{AuthState, NewConnection, Outcome, Schedule};
+use crate::store::connections::{AuthState, Connection, NewConnection, Outcome, Schedule};
+use crate::store::idempotency::Answer;
 
 /// A connection as a caller wants it. Has no `Debug`: it carries credentials.
 pub struct Draft {
@@ -72,8 +74,12 @@ impl Connections {
         })
     }
 
-    /// Makes the connection.
-    pub async fn create(&self, admitted: Admitted) -> Result<View, Error> {
+    /// Makes the connection. The answer to an idempotency key is stored together
+    /// with it: a crash in between would otherwise make it twice.
+    pub async fn create(&self, admitted: Admitted, answer: Option<Answer<View>>) -> Result<View, Error> {
+        let answer = answer.map(|answer| -> Answer<Connection> {
+            Box::new(move |connection| answer(&View::of_new(connection.clone())))
+        });
         let id = ConnectionId::mint();
         let sealed = self.seal(&admitted.collection, &id, 1, &admitted.credentials)?;
         let (schedule, next_run_at) = admitted.schedule.map_or((None, None), |(schedule, next)| (Some(schedule), next));
@@ -93,19 +99,22 @@ impl Connections {
             auth: AuthState::Untested,
             outcome: Outcome::None,
         };
-        let connection = self.store.insert_connection(&new).await.map_err(|error| match error {
+        let connection = self.store.insert_connection_answering(&new, answer).await.map_err(|error| match error {
             CreateError::NameTaken => name_taken(),
             CreateError::NoCollection => Error::not_found("collection", new.collection.as_str()),
             CreateError::Store(error) => error.into(),
         })?;
-        self.view(connection).await
+        Ok(View::of_new(connection))
     }
 
     /// Tests the draft and stores nothing.
     pub async fn try_out(&self, admitted: Admitted) -> Result<Tested, Error> {
         let sessions = self.syncs.sessions();
+        let is_continuous = |(schedule, _): &(Schedule, Option<i64>)| schedule.continuous;
+        let following =
+            if admitted.schedule.as_ref().is_some_and(is_continuous) { Following::At(None) } else { Following::No };
         let session = sessions.open_with(admitted.source, admitted.credentials, admitted.config)?;
-        trial::examine(session.as_ref()).await.into_result(admitted.source)
+        trial::examine(session.as_ref(), following).await.into_result(admitted.source)
     }
 }
 

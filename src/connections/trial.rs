@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Connections;
 use crate::access::Caller;
 use crate::connectors::erased::Session;
+use crate::connectors::following::Place;
 use crate::connectors::{ConnectorError, ObjectPage, SourceObject};
 use crate::error::Error;
 use crate::paging::{Page, Wanted};
@@ -40,7 +41,10 @@ impl Connections {
     pub async fn test(&self, caller: &Caller, id: &str) -> Result<Tested, Error> {
         let connection = self.find(caller, id).await?;
         let session = self.syncs.session(&connection).await?;
-        let examined = examine(session.as_ref()).await;
+        let continuous = connection.schedule.as_ref().is_some_and(|schedule| schedule.continuous);
+        let place = Place::of(connection.id.as_str());
+        let following = if continuous { Following::At(Some(&place)) } else { Following::No };
+        let examined = examine(session.as_ref(), following).await;
         self.note(&connection, &examined).await?;
         examined.into_result(&connection.source)
     }
@@ -75,11 +79,21 @@ impl Connections {
     }
 }
 
+/// Whether changes are to be followed, and from which place, if it is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Following<'a> {
+    No,
+    At(Option<&'a Place>),
+}
+
 /// Runs the test.
-pub(super) async fn examine(session: &dyn Session) -> Examined {
+pub(super) async fn examine(session: &dyn Session, following: Following<'_>) -> Examined {
     let started = Instant::now();
     let mut report = Report::default();
-    let failure = within(session.check(&mut report)).await.err();
+    let mut failure = within(session.check(&mut report)).await.err();
+    if let (None, Following::At(place)) = (&failure, following) {
+        failure = within(session.check_following(place, &mut report)).await.err();
+    }
     Examined { report, took: started.elapsed(), failure }
 }
 

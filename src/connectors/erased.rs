@@ -6,10 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{
-    Account, Connector, ConnectorError, ObjectPage, Output, ReadRequest, RecordError, Resources, SourceObject, Spec,
-    settings,
-};
+use super::following::{FollowEnd, FollowRequest, Footing, Place, Preparation, Telling};
+use super::reading::{Output, ReadRequest};
+use super::{Account, Connector, ConnectorError, ObjectPage, RecordError, Resources, SourceObject, Spec, settings};
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};
 use crate::report::Report;
@@ -57,6 +56,11 @@ pub trait Session: Send + Sync + 'static {
         shape: &(dyn std::any::Any + Send + Sync),
         record: &RawRecord,
     ) -> Result<Document, RecordError>;
+    async fn prepare_following(&self, place: &Place, known: Option<&Footing>) -> Result<Preparation, ConnectorError>;
+    async fn follow(&self, request: FollowRequest, telling: Telling) -> Result<FollowEnd, ConnectorError>;
+    async fn watch_place(&self, place: &Place) -> Result<Option<u64>, ConnectorError>;
+    async fn end_following(&self, place: &Place) -> Result<(), ConnectorError>;
+    async fn check_following(&self, place: Option<&Place>, report: &mut Report) -> Result<(), ConnectorError>;
 }
 
 struct Opened<C: Connector> {
@@ -96,6 +100,26 @@ impl<C: Connector> Session for Opened<C> {
             .downcast_ref::<C::Shape>()
             .ok_or_else(|| RecordError { code: "internal", message: "the batch is of another connector".to_owned() })?;
         self.connector.decode(&self.account, object, shape, record)
+    }
+
+    async fn prepare_following(&self, place: &Place, known: Option<&Footing>) -> Result<Preparation, ConnectorError> {
+        self.connector.prepare_following(&self.account, place, known).await
+    }
+
+    async fn follow(&self, request: FollowRequest, telling: Telling) -> Result<FollowEnd, ConnectorError> {
+        self.connector.follow(&self.account, request, telling).await
+    }
+
+    async fn watch_place(&self, place: &Place) -> Result<Option<u64>, ConnectorError> {
+        self.connector.watch_place(&self.account, place).await
+    }
+
+    async fn end_following(&self, place: &Place) -> Result<(), ConnectorError> {
+        self.connector.end_following(&self.account, place).await
+    }
+
+    async fn check_following(&self, place: Option<&Place>, report: &mut Report) -> Result<(), ConnectorError> {
+        self.connector.check_following(&self.account, place, report).await
     }
 }
 

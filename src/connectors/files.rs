@@ -18,9 +18,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::connectors::paths::{self, ConfinementError};
+use crate::connectors::reading::{Output, ReadRequest};
 use crate::connectors::{
-    Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, Output, ReadRequest, RecordError,
-    SourceObject, Spec,
+    Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, RecordError, SourceObject, Spec,
 };
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};

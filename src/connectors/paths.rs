@@ -2,7 +2,7 @@
 //! the operator names, never through a link that leads out of them, and only
 //! regular files are opened.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -86,12 +86,16 @@ pub fn below(root: &Path, candidate: &Path) -> Result<PathBuf, ConfinementError>
     if found.starts_with(root) { Ok(found) } else { Err(ConfinementError::Outside) }
 }
 
+/// What the system knows of a regular file, by its canonical path.
+pub fn regular(path: &Path) -> Result<Metadata, ConfinementError> {
+    let metadata = path.symlink_metadata().map_err(ConfinementError::of)?;
+    if metadata.is_file() { Ok(metadata) } else { Err(ConfinementError::NotRegular) }
+}
+
 /// Opens a regular file by its canonical path. Pipes and devices are refused
 /// before they are opened, since opening them can wait for ever.
 pub fn open_regular(path: &Path) -> Result<File, ConfinementError> {
-    if !path.symlink_metadata().map_err(ConfinementError::of)?.is_file() {
-        return Err(ConfinementError::NotRegular);
-    }
+    regular(path)?;
     let file = File::open(path).map_err(ConfinementError::of)?;
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(file),

@@ -3,10 +3,15 @@
 
 mod catalog;
 mod check;
+mod cursor;
 mod document;
 mod failure;
+mod follow;
+mod heap;
+mod horizon;
 mod kinds;
 mod line;
+mod object;
 mod path;
 mod read;
 mod selection;
@@ -18,10 +23,9 @@ mod values;
 
 use async_trait::async_trait;
 
-use super::{
-    Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, Output, ReadRequest, RecordError,
-    SourceObject, Spec,
-};
+use super::following::{FollowEnd, FollowRequest, Footing, Place, Preparation, Telling};
+use super::reading::{Output, ReadRequest};
+use super::{Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, RecordError, SourceObject, Spec};
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};
 use crate::report::Report;
@@ -45,10 +49,10 @@ impl Connector for PostgreSql {
             description: "Connect to PostgreSQL databases",
             auth_methods: &[AuthMethod::Credentials],
             labels: &["database"],
-            supports_continuous: false,
+            supports_continuous: true,
             auth_fields: settings::auth_fields(),
             config_fields: settings::config_fields(),
-            mapper_version: 1,
+            mapper_version: 2,
         }
     }
 
@@ -118,6 +122,41 @@ impl Connector for PostgreSql {
         record: &RawRecord,
     ) -> Result<Document, RecordError> {
         document::decode(shape, record)
+    }
+
+    async fn prepare_following(
+        &self,
+        account: &Account<Self>,
+        place: &Place,
+        known: Option<&Footing>,
+    ) -> Result<Preparation, ConnectorError> {
+        follow::prepare(account, place, known).await
+    }
+
+    async fn follow(
+        &self,
+        account: &Account<Self>,
+        request: FollowRequest,
+        telling: Telling,
+    ) -> Result<FollowEnd, ConnectorError> {
+        follow::follow(account, request, telling).await
+    }
+
+    async fn watch_place(&self, account: &Account<Self>, place: &Place) -> Result<Option<u64>, ConnectorError> {
+        follow::watch(account, place).await
+    }
+
+    async fn end_following(&self, account: &Account<Self>, place: &Place) -> Result<(), ConnectorError> {
+        follow::end(account, place).await
+    }
+
+    async fn check_following(
+        &self,
+        account: &Account<Self>,
+        place: Option<&Place>,
+        report: &mut Report,
+    ) -> Result<(), ConnectorError> {
+        follow::check(account, place, report).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a row to a document: the templates and default rules that sources with
 //! tables share.
 
+pub mod cursors;
 pub mod patterns;
 pub mod template;
 pub mod times;

@@ -2,8 +2,11 @@
 //! opened read-only, each pass in one read transaction.
 
 mod config;
+mod cursor;
 mod database;
+mod plan;
 mod read;
+mod stamp;
 mod values;
 
 use std::pin::pin;
@@ -13,10 +16,10 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::connectors::reading::{Output, ReadRequest};
 use crate::connectors::rows::RowMapping;
 use crate::connectors::{
-    Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, Output, ReadRequest, RecordError,
-    SourceObject, Spec,
+    Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, RecordError, SourceObject, Spec,
 };
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};
@@ -70,11 +73,13 @@ impl Connector for Sqlite {
         report.skipped(StageKind::Resolve, "not_needed");
         let work = on_file(account, |database, config| {
             let tables: Vec<_> = database.tables()?.into_iter().filter(|table| config.selects(&table.name)).collect();
+            database.check_cursors(config, tables.iter())?;
             let tried: Vec<_> = tables
                 .into_iter()
                 .map(|table| {
                     let begun = Instant::now();
                     let outcome = database.first_row(&table, config);
+                    let outcome = outcome.and_then(|()| database.check_cursor(&table, config));
                     (table.name, outcome, begun.elapsed())
                 })
                 .collect();
@@ -130,7 +135,7 @@ impl Connector for Sqlite {
 
     async fn read(&self, account: &Account<Self>, request: ReadRequest, output: Output) -> Result<(), ConnectorError> {
         let (path, config) = (located(account)?, account.config.clone());
-        let database = blocking(move || Database::open(&path)).await??;
+        let database = blocking(move || Database::open_stamped(&path)).await??;
         // When this future is dropped or nobody listens any more, a statement that
         // runs for ever ends too.
         let interrupt = database.interrupt_on_drop();

@@ -78,6 +78,9 @@ pub fn as_timestamp(text: &str) -> Option<i64> {
     if bytes.len() < 10 || bytes[4] != b'-' || !bytes[0].is_ascii_digit() {
         return None;
     }
+    if let Some(micros) = plain_utc(bytes) {
+        return Some(micros);
+    }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.timestamp_micros());
     }
@@ -86,6 +89,33 @@ pub fn as_timestamp(text: &str) -> Option<i64> {
     }
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     Some(date.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
+}
+
+/// The form that nearly all times have, read by hand, since every value of a row
+/// is asked: `2024-02-29T12:00:00`, up to six digits of a second, `Z` or nothing.
+fn plain_utc(bytes: &[u8]) -> Option<i64> {
+    let bytes = bytes.strip_suffix(b"Z").unwrap_or(bytes);
+    let (whole, fraction) = bytes.split_at_checked(19)?;
+    let digits = |range: std::ops::Range<usize>| {
+        whole[range]
+            .iter()
+            .try_fold(0_u32, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
+    };
+    let marks = [whole[4], whole[7], whole[10], whole[13], whole[16]];
+    if marks != [b'-', b'-', b'T', b':', b':'] {
+        return None;
+    }
+    let micros = match fraction.strip_prefix(b".") {
+        None if fraction.is_empty() => 0,
+        Some(digits) if (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
+            let number = digits.iter().fold(0, |number, byte| number * 10 + i64::from(byte - b'0'));
+            number * 10_i64.pow(6 - digits.len() as u32)
+        }
+        _ => return None,
+    };
+    let date = NaiveDate::from_ymd_opt(i32::try_from(digits(0..4)?).ok()?, digits(5..7)?, digits(8..10)?)?;
+    let time = date.and_hms_opt(digits(11..13)?, digits(14..16)?, digits(17..19)?)?;
+    Some(time.and_utc().timestamp_micros() + micros)
 }
 
 /// True when the comparison holds for the value of a field.
@@ -176,7 +206,8 @@ impl Reading {
     }
 }
 
-fn order_holds(order: Ordering, operator: Operator) -> bool {
+/// True when values in this order fulfil the operator.
+pub fn order_holds(order: Ordering, operator: Operator) -> bool {
     match operator {
         Operator::Equal | Operator::Has => order.is_eq(),
         Operator::NotEqual => order.is_ne(),

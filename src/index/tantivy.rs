@@ -7,20 +7,25 @@
 mod chunk;
 mod collection;
 mod document;
-mod fact_query;
 mod facts;
 mod failure;
 mod filter;
+mod filtered;
+mod indexed;
+mod merging;
+mod ranking;
 mod read;
+mod room;
 mod schema;
 mod search;
+mod stems;
 mod text;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,16 +33,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tantivy::indexer::UserOperation;
 
+use crate::failpoint;
 use crate::filter::FieldKind;
 use crate::ids::{CollectionId, ConnectionId};
+use crate::index::manifest::{Digest, Manifest};
 use crate::index::tantivy::collection::{Collection, remove_folder};
-use crate::index::tantivy::document::{Record, documents, head_prefix, key_of, record_term};
+use crate::index::tantivy::document::{documents, head_prefix, key_of, record_term};
 use crate::index::tantivy::failure::{failed, from_io};
-use crate::index::{Hits, Index, IndexError, Item, Listing, Manifest, Query, Target};
-use crate::record::Change;
+use crate::index::tantivy::indexed::Chunk;
+use crate::index::{Epoch, Hits, Index, IndexError, Item, Listing, Query, Target};
+use crate::record::{Change, Entry};
 
 /// A writer that nobody used for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// What follows the id of a collection in the name of the file that says that its
+/// index is to go.
+const CONDEMNED: &str = ".to-be-removed";
 
 /// Fields that the filter of a search may have.
 pub const FILTER_FIELDS: &[(&str, FieldKind)] = filter::FIELDS;
@@ -119,19 +131,49 @@ impl Shared {
         collections: &mut HashMap<CollectionId, Arc<Collection>>,
         id: &CollectionId,
     ) -> Result<Arc<Collection>, IndexError> {
-        let collection = Arc::new(Collection::open(id.clone(), &self.folder(id))?);
+        let folder = self.folder(id);
+        let opened = match Collection::open(id.clone(), &folder) {
+            // Damaged, or written by a version with other fields: the sources
+            // still have it all, so the next sync of each connection fills a new
+            // one. What was there is kept for whoever wants to look.
+            Err(damaged @ IndexError::Damaged { .. }) => {
+                let aside = set_aside(&folder)?;
+                tracing::error!(
+                    collection = %id,
+                    error = &damaged as &dyn std::error::Error,
+                    kept = %aside.display(),
+                    "the index cannot be used and was set aside; run its connections to fill a new one"
+                );
+                Collection::open(id.clone(), &folder)?
+            }
+            opened => opened?,
+        };
+        let collection = Arc::new(opened);
         collections.insert(id.clone(), Arc::clone(&collection));
         Ok(collection)
     }
 
-    fn apply(&self, target: &Target, changes: Vec<Change>) -> Result<(), IndexError> {
+    fn apply(&self, target: &Target, epoch: Epoch, changes: Vec<Change>) -> Result<(), IndexError> {
         let collection = self.existing_or_new(&target.collection)?;
         // Documents are built before any lock is taken.
         let mut operations = Vec::with_capacity(changes.len() * 2);
         for change in changes {
             append(&collection, target, change, &mut operations)?;
         }
-        collection.apply(&target.connection, operations)
+        collection.apply(&target.connection, epoch, operations)
+    }
+
+    /// The file that says that a collection's index is to go.
+    fn condemned(&self, id: &CollectionId) -> PathBuf {
+        self.root.join(format!("{id}{CONDEMNED}"))
+    }
+
+    /// Takes that back, or notes that it is done.
+    fn pardon(&self, id: &CollectionId) -> Result<(), IndexError> {
+        match std::fs::remove_file(self.condemned(id)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(from_io(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn drop_collection(&self, id: &CollectionId) -> Result<(), IndexError> {
@@ -139,14 +181,31 @@ impl Shared {
             let collections = self.collections();
             match collections.get(id) {
                 Some(collection) => Arc::clone(collection),
-                None => return remove_folder(&self.folder(id)),
+                None => {
+                    remove_folder(&self.folder(id))?;
+                    return self.pardon(id);
+                }
             }
         };
         // Forgotten only when its folder is gone, so that nobody opens what is
         // being removed.
         open.remove()?;
         self.collections().remove(id);
-        Ok(())
+        self.pardon(id)
+    }
+}
+
+/// Moves a folder out of the way, under a name that is free.
+fn set_aside(folder: &Path) -> Result<PathBuf, IndexError> {
+    let mut number = 1;
+    loop {
+        let aside = folder.with_extension(format!("unusable-{number}"));
+        if !aside.exists() {
+            std::fs::rename(folder, &aside).map_err(from_io)?;
+            failpoint::reach("index.set_aside");
+            return Ok(aside);
+        }
+        number += 1;
     }
 }
 
@@ -154,17 +213,28 @@ fn append(
     collection: &Collection,
     target: &Target,
     change: Change,
-    operations: &mut Vec<UserOperation>,
+    operations: &mut Vec<UserOperation<Chunk>>,
 ) -> Result<(), IndexError> {
     let fields = &collection.fields;
     match change {
         Change::Delete { key } => operations.push(UserOperation::Delete(record_term(fields, key))),
-        Change::Upsert { key, fingerprint, object, source_key, document } => {
-            operations.push(UserOperation::Delete(record_term(fields, key)));
-            let record = Record { target, key, fingerprint, object: &object, source_key, document };
-            operations.extend(documents(fields, record)?.into_iter().map(UserOperation::Add));
+        Change::Insert(entry) => add(collection, target, entry, operations)?,
+        Change::Upsert(entry) => {
+            operations.push(UserOperation::Delete(record_term(fields, entry.key)));
+            add(collection, target, entry, operations)?;
         }
     }
+    Ok(())
+}
+
+fn add(
+    collection: &Collection,
+    target: &Target,
+    entry: Entry,
+    operations: &mut Vec<UserOperation<Chunk>>,
+) -> Result<(), IndexError> {
+    let documents = documents(&collection.fields, target, entry)?;
+    operations.extend(documents.into_iter().map(UserOperation::Add));
     Ok(())
 }
 
@@ -173,29 +243,52 @@ impl Index for TantivyIndex {
     async fn manifest(&self, target: &Target, object: &str) -> Result<Manifest, IndexError> {
         let (connection, object) = (target.connection.clone(), object.to_owned());
         self.read(&target.collection, move |collection| {
-            collection.starts_over(&connection);
             read::manifest(&collection.fields, &collection.searcher(), &connection, &object)
                 .map_err(|cause| collection.failure(cause))
         })
         .await
     }
 
+    async fn digest(&self, target: &Target, object: &str) -> Result<Digest, IndexError> {
+        let (connection, object) = (target.connection.clone(), object.to_owned());
+        self.read(&target.collection, move |collection| {
+            read::digest(&collection.fields, &collection.searcher(), &connection, &object)
+                .map_err(|cause| collection.failure(cause))
+        })
+        .await
+    }
+
+    async fn begin(&self, target: &Target) -> Result<Epoch, IndexError> {
+        let target = target.clone();
+        self.blocking(move |shared| shared.existing_or_new(&target.collection)?.begin(&target.connection, None)).await
+    }
+
+    async fn epoch(&self, target: &Target) -> Result<Epoch, IndexError> {
+        let connection = target.connection.clone();
+        self.read(&target.collection, move |collection| Ok(collection.epoch(&connection))).await
+    }
+
+    async fn begin_after(&self, target: &Target, before: Epoch) -> Result<Epoch, IndexError> {
+        let target = target.clone();
+        self.blocking(move |shared| shared.existing_or_new(&target.collection)?.begin(&target.connection, Some(before)))
+            .await
+    }
+
     async fn objects(&self, target: &Target) -> Result<Vec<(String, u64)>, IndexError> {
         let connection = target.connection.clone();
         self.read(&target.collection, move |collection| {
-            collection.starts_over(&connection);
             let objects = read::heads(&collection.fields, &collection.searcher(), &head_prefix(&connection));
             Ok(objects.map_err(|cause| collection.failure(cause))?.into_iter().collect())
         })
         .await
     }
 
-    async fn apply(&self, target: &Target, changes: Vec<Change>) -> Result<(), IndexError> {
+    async fn apply(&self, target: &Target, epoch: Epoch, changes: Vec<Change>) -> Result<(), IndexError> {
         if changes.is_empty() {
             return Ok(());
         }
         let target = target.clone();
-        self.blocking(move |shared| shared.apply(&target, changes)).await
+        self.blocking(move |shared| shared.apply(&target, epoch, changes)).await
     }
 
     async fn commit(&self, collection: &CollectionId) -> Result<(), IndexError> {
@@ -211,9 +304,34 @@ impl Index for TantivyIndex {
         self.read(collection, |collection| collection.clear(None)).await
     }
 
+    async fn condemn(&self, collection: &CollectionId) -> Result<(), IndexError> {
+        let id = collection.clone();
+        self.blocking(move |shared| std::fs::write(shared.condemned(&id), "").map_err(from_io)).await
+    }
+
     async fn drop_collection(&self, collection: &CollectionId) -> Result<(), IndexError> {
         let id = collection.clone();
         self.blocking(move |shared| shared.drop_collection(&id)).await
+    }
+
+    async fn retain(&self, known: &HashSet<CollectionId>) -> Result<(), IndexError> {
+        let known = known.clone();
+        self.blocking(move |shared| {
+            for entry in std::fs::read_dir(&shared.root).map_err(from_io)?.flatten() {
+                let name = entry.file_name();
+                let id = name.to_str().and_then(|name| name.strip_suffix(CONDEMNED)?.parse::<CollectionId>().ok());
+                match id {
+                    Some(id) if known.contains(&id) => shared.pardon(&id)?,
+                    Some(id) => {
+                        tracing::info!(collection = %id, "what was left of a deleted collection's index is removed");
+                        shared.drop_collection(&id)?;
+                    }
+                    None => {}
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn count(&self, collection: &CollectionId, connection: Option<&ConnectionId>) -> Result<u64, IndexError> {
@@ -253,10 +371,10 @@ impl Index for TantivyIndex {
         .await
     }
 
-    async fn close_idle(&self) -> Result<(), IndexError> {
+    async fn tend(&self) -> Result<(), IndexError> {
         self.blocking(|shared| {
             let open: Vec<Arc<Collection>> = shared.collections().values().cloned().collect();
-            open.iter().try_for_each(|collection| collection.close_if_idle(IDLE))
+            open.iter().try_for_each(|collection| collection.tend(IDLE))
         })
         .await
     }

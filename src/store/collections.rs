@@ -1,6 +1,6 @@
 //! Collections.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::{
@@ -11,6 +11,7 @@ use sea_orm::{
 use crate::ids::{CollectionId, SyncId};
 use crate::store::entities::{collection, connection};
 use crate::store::fault::{damaged, fault, is_orphan, is_taken};
+use crate::store::idempotency::{self, Answer};
 use crate::store::syncs::JobKind;
 use crate::store::{self, Store, StoreError, Visible};
 
@@ -113,6 +114,15 @@ pub enum DeleteError {
 impl Store {
     /// Makes a collection.
     pub async fn insert_collection(&self, new: &NewCollection) -> Result<Collection, CreateError> {
+        self.insert_collection_answering(new, None).await
+    }
+
+    /// Makes a collection and keeps the answer to who asked for it, both or neither.
+    pub async fn insert_collection_answering(
+        &self,
+        new: &NewCollection,
+        answer: Option<Answer<Collection>>,
+    ) -> Result<Collection, CreateError> {
         let NewCollection { id, name, description } = new;
         let transaction = self.transaction().await?;
         let now = store::now(&transaction).await?;
@@ -125,15 +135,19 @@ impl Store {
             version: Set(1),
         };
         collection::Entity::insert(row).exec_without_returning(&transaction).await.map_err(create_error)?;
-        transaction.commit().await.map_err(fault)?;
-        Ok(Collection {
+        let collection = Collection {
             id: id.clone(),
             name: name.clone(),
             description: description.clone(),
             created_at: now,
             updated_at: now,
             version: 1,
-        })
+        };
+        if let Some(answer) = answer {
+            idempotency::complete(&transaction, &answer(&collection)).await?;
+        }
+        transaction.commit().await.map_err(fault)?;
+        Ok(collection)
     }
 
     /// One collection.
@@ -167,6 +181,18 @@ impl Store {
             .await
             .map_err(fault)?;
         rows.into_iter().map(read).collect()
+    }
+
+    /// All collections.
+    pub async fn collection_ids(&self) -> Result<HashSet<CollectionId>, StoreError> {
+        let rows: Vec<String> = collection::Entity::find()
+            .select_only()
+            .column(collection::Column::Id)
+            .into_tuple()
+            .all(self.database())
+            .await
+            .map_err(fault)?;
+        rows.into_iter().map(|id| id.parse().map_err(damaged)).collect()
     }
 
     /// Changes a collection, if it still has the expected version.

@@ -5,8 +5,8 @@ pub(super) mod rows;
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Value as Bound,
+    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Value as Bound,
 };
 use serde_json::{Map, Value};
 
@@ -14,6 +14,7 @@ use crate::ids::{CollectionId, ConnectionId, SyncId};
 use crate::store::collections::{CreateError, UpdateError};
 use crate::store::entities::{connection, sealed_credential};
 use crate::store::fault::{damaged, fault, is_orphan, refused};
+use crate::store::idempotency::{self, Answer};
 use crate::store::{self, Store, StoreError, Visible};
 
 /// Whether a connection is on its way out.
@@ -221,9 +222,37 @@ pub struct StrandedDelete {
     pub purge: bool,
 }
 
+/// Sets or lifts the deletion hold.
+pub(in crate::store) async fn put_hold<C: ConnectionTrait>(
+    database: &C,
+    id: &ConnectionId,
+    hold: Option<&DeletionHold>,
+    now: i64,
+) -> Result<(), StoreError> {
+    connection::Entity::update_many()
+        .col_expr(connection::Column::HoldItems, Expr::value(hold.map(|hold| hold.items)))
+        .col_expr(connection::Column::HoldIndexedItems, Expr::value(hold.map(|hold| hold.indexed_items)))
+        .col_expr(connection::Column::HoldSyncId, Expr::value(hold.map(|hold| hold.sync.to_string())))
+        .col_expr(connection::Column::HoldCreatedAt, Expr::value(hold.map(|_| now)))
+        .filter(connection::Column::Id.eq(id.as_str()))
+        .exec(database)
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
 impl Store {
     /// Makes a connection.
     pub async fn insert_connection(&self, new: &NewConnection) -> Result<Connection, CreateError> {
+        self.insert_connection_answering(new, None).await
+    }
+
+    /// Makes a connection and keeps the answer to who asked for it, both or neither.
+    pub async fn insert_connection_answering(
+        &self,
+        new: &NewConnection,
+        answer: Option<Answer<Connection>>,
+    ) -> Result<Connection, CreateError> {
         let transaction = self.transaction().await?;
         let now = store::now(&transaction).await?;
         let id = new.id.to_string();
@@ -235,8 +264,12 @@ impl Store {
         let sealed = rows::sealed(&id, &new.sealed);
         sealed_credential::Entity::insert(sealed).exec_without_returning(&transaction).await.map_err(fault)?;
         let row = connection::Entity::find_by_id(id).one(&transaction).await.map_err(fault)?;
+        let connection = rows::read(row.ok_or_else(|| refused("a new row is not there"))?)?;
+        if let Some(answer) = answer {
+            idempotency::complete(&transaction, &answer(&connection)).await?;
+        }
         transaction.commit().await.map_err(fault)?;
-        Ok(rows::read(row.ok_or_else(|| refused("a new row is not there"))?)?)
+        Ok(connection)
     }
 
     /// One connection.
@@ -315,32 +348,13 @@ impl Store {
         outcome: Outcome,
         message: Option<&str>,
     ) -> Result<bool, StoreError> {
-        let noted = connection::Entity::update_many()
-            .col_expr(connection::Column::Auth, Expr::value(auth.as_str()))
-            .col_expr(connection::Column::Outcome, Expr::value(outcome.as_str()))
-            .col_expr(connection::Column::StatusMessage, Expr::value(message.map(str::to_owned)))
-            .filter(connection::Column::Id.eq(id.as_str()))
-            .filter(connection::Column::ConfigVersion.eq(config_version))
-            .filter(connection::Column::CredentialsVersion.eq(credentials_version))
-            .exec(self.database())
-            .await
-            .map_err(fault)?;
-        Ok(noted.rows_affected == 1)
+        let ended = Ended { auth: Some(auth), outcome, message };
+        note(self.database(), id, config_version, credentials_version, ended).await
     }
 
-    /// Sets or lifts the deletion hold; the store sets its time.
-    pub async fn set_hold(&self, id: &ConnectionId, hold: Option<&DeletionHold>) -> Result<(), StoreError> {
-        let now = self.now().await?;
-        connection::Entity::update_many()
-            .col_expr(connection::Column::HoldItems, Expr::value(hold.map(|hold| hold.items)))
-            .col_expr(connection::Column::HoldIndexedItems, Expr::value(hold.map(|hold| hold.indexed_items)))
-            .col_expr(connection::Column::HoldSyncId, Expr::value(hold.map(|hold| hold.sync.to_string())))
-            .col_expr(connection::Column::HoldCreatedAt, Expr::value(hold.map(|_| now)))
-            .filter(connection::Column::Id.eq(id.as_str()))
-            .exec(self.database())
-            .await
-            .map_err(fault)?;
-        Ok(())
+    /// Lifts the deletion hold.
+    pub async fn lift_hold(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        put_hold(self.database(), id, None, 0).await
     }
 
     /// Active connections that are due, not paused, and whose login was not refused.
@@ -380,6 +394,39 @@ impl Store {
             .map_err(fault)?;
         Ok(moved.rows_affected == 1)
     }
+}
+
+/// How a test or sync ended.
+pub(super) struct Ended<'a> {
+    /// What it says of the credentials, if anything.
+    pub(super) auth: Option<AuthState>,
+    pub(super) outcome: Outcome,
+    pub(super) message: Option<&'a str>,
+}
+
+/// Notes how a test or sync ended, if both versions are still current.
+pub(super) async fn note<C: ConnectionTrait>(
+    database: &C,
+    id: &ConnectionId,
+    config_version: i64,
+    credentials_version: i64,
+    ended: Ended<'_>,
+) -> Result<bool, StoreError> {
+    let Ended { auth, outcome, message } = ended;
+    let mut noted = connection::Entity::update_many()
+        .col_expr(connection::Column::Outcome, Expr::value(outcome.as_str()))
+        .col_expr(connection::Column::StatusMessage, Expr::value(message.map(str::to_owned)));
+    if let Some(auth) = auth {
+        noted = noted.col_expr(connection::Column::Auth, Expr::value(auth.as_str()));
+    }
+    let noted = noted
+        .filter(connection::Column::Id.eq(id.as_str()))
+        .filter(connection::Column::ConfigVersion.eq(config_version))
+        .filter(connection::Column::CredentialsVersion.eq(credentials_version))
+        .exec(database)
+        .await
+        .map_err(fault)?;
+    Ok(noted.rows_affected == 1)
 }
 
 /// The row, which nobody else can change until the transaction ends, if the

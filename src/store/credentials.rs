@@ -5,6 +5,7 @@ use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
 use serde_json::{Map, Value};
 
+use crate::failpoint;
 use crate::ids::ConnectionId;
 use crate::store::collections::UpdateError;
 use crate::store::connections::{
@@ -79,7 +80,9 @@ impl Store {
         if let Some(credentials) = credentials {
             put_credentials(&transaction, &row, &mut changed, credentials).await?;
         }
-        saved(transaction, changed).await
+        let connection = saved(transaction, changed).await?;
+        failpoint::reach("config.replaced");
+        Ok(connection)
     }
 }
 

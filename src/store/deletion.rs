@@ -4,6 +4,7 @@
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
+use crate::failpoint;
 use crate::ids::{ConnectionId, SyncId};
 use crate::store::collections::UpdateError;
 use crate::store::connections::{Connection, Lifecycle, StrandedDelete, editable, edited, saved};
@@ -44,7 +45,9 @@ impl Store {
             let now = store::now(&transaction).await?;
             queue::insert(&transaction, &job, &row, now).await.map_err(fault)?;
         }
-        saved(transaction, changed).await
+        let connection = saved(transaction, changed).await?;
+        failpoint::reach("delete.marked");
+        Ok(connection)
     }
 
     /// Removes the row with its sealed key and its jobs; only when it is being
@@ -56,6 +59,7 @@ impl Store {
             .exec(self.database())
             .await
             .map_err(fault)?;
+        failpoint::reach("delete.row_gone");
         Ok(())
     }
 

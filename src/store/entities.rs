@@ -111,6 +111,30 @@ pub mod key_grant {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+pub mod object_mark {
+    //! Table `object_marks`.
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "object_marks")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub connection_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub object: String,
+        pub mark: Option<String>,
+        pub salt: String,
+        pub records: i64,
+        pub digest: String,
+        pub proved_at: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 pub mod request {
     //! Table `requests`.
     use sea_orm::entity::prelude::*;
@@ -222,6 +246,8 @@ pub mod sync {
         pub elapsed_ms: i64,
         pub errors_kept: i64,
         pub lines_kept: i64,
+        pub progress_noted: i64,
+        pub events_expired: bool,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -270,6 +296,68 @@ pub mod sync_line {
         pub occurred_at: i64,
         pub level: String,
         pub message: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod follower {
+    //! Table `followers`.
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "followers")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub connection_id: String,
+        pub owner: Option<String>,
+        pub fence: i64,
+        pub lease_expires_at: Option<i64>,
+        pub state: String,
+        pub message: Option<String>,
+        pub in_step: bool,
+        pub config_version: i64,
+        pub credentials_version: i64,
+        pub ground: Option<String>,
+        pub position: Option<String>,
+        pub kept_bytes: i64,
+        pub given_up_at_version: Option<i64>,
+        pub synced_at: Option<i64>,
+        pub updated_at: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod sync_progress {
+    //! Table `sync_progress`.
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sync_progress")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub sync_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i64,
+        pub sequence: i64,
+        pub occurred_at: i64,
+        pub elapsed_ms: i64,
+        pub items_read: i64,
+        pub items_inserted: i64,
+        pub items_updated: i64,
+        pub items_deleted: i64,
+        pub items_unchanged: i64,
+        pub items_failed: i64,
+        pub bytes_read: i64,
+        pub items_out_of_scope: i64,
+        pub progress: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -4,7 +4,7 @@
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
     QuerySelect as _, Select,
 };
 
@@ -44,6 +44,9 @@ pub struct Completion {
     /// The answer, for replays.
     pub response: Vec<u8>,
 }
+
+/// Makes the answer to a request from what it has made.
+pub type Answer<T> = Box<dyn Fn(&T) -> Completion + Send + Sync>;
 
 impl Store {
     /// Begins a request.
@@ -97,6 +100,22 @@ impl Store {
     pub async fn abandon(&self, caller: &KeyId, method: &str, request_id: &str) -> Result<(), StoreError> {
         request::Entity::delete_many()
             .filter(is(caller, method, request_id))
+            .filter(request::Column::Response.is_null())
+            .exec(self.database())
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+
+    /// Forgets what a run of this server before has begun and not ended, so that
+    /// nobody waits for it: it had no effect, since an effect and its answer are
+    /// kept together. For SQLite only, where no other server can be at it; does
+    /// nothing on PostgreSQL.
+    pub async fn forget_requests_of_previous_run(&self) -> Result<(), StoreError> {
+        if self.database().get_database_backend() != DbBackend::Sqlite {
+            return Ok(());
+        }
+        request::Entity::delete_many()
             .filter(request::Column::Response.is_null())
             .exec(self.database())
             .await

@@ -2,24 +2,32 @@
 //! finished; cancelled or reaped in between. Every change is one conditional
 //! update on the job's id, state and fence; if it hits no row, the lease is lost.
 
+mod hold;
+mod notes;
+
 use std::time::Duration;
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{
-    ColumnTrait as _, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 use serde_json::Value;
 
 use crate::error::Reason;
+use crate::failpoint;
 use crate::ids::{ConnectionId, SyncId};
-use crate::store::connections::{self, Lifecycle};
-use crate::store::entities::{connection, sync, sync_error, sync_line};
-use crate::store::fault::{damaged, fault, is_taken, refused};
+use crate::store::connections::{self, AuthState, Lifecycle, Outcome};
+use crate::store::entities::{connection, sync};
+use crate::store::fault::{fault, is_taken, refused};
+use crate::store::followers;
 use crate::store::idempotency::{self, Completion};
+use crate::store::marks::{self, ObjectMark};
+use crate::store::past;
 use crate::store::syncs::{Counters, JobKind, LogLine, State, Sync, SyncErrorRow, Trigger, rows};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store, StoreError, milliseconds};
+use notes::{counted, insert_errors, insert_lines, kept, unnoted};
 
 /// A job to be enqueued.
 #[derive(Debug, Clone)]
@@ -102,6 +110,8 @@ pub struct Commit {
     pub counters: Counters,
     /// The engine's own document.
     pub progress: Value,
+    /// The same in brief, kept for who watches the job once it has ended.
+    pub brief: Value,
     /// Where to go on from; `None` leaves it.
     pub checkpoint: Option<Value>,
     /// Items that could not be taken in; the first 1,000 of a job are kept.
@@ -121,6 +131,10 @@ pub struct Finish {
     pub progress: Value,
     /// Where to go on from; `None` leaves it.
     pub checkpoint: Option<Value>,
+    /// What the next sync may know of the objects.
+    pub marks: Vec<ObjectMark>,
+    /// The source refused the login.
+    pub login_refused: bool,
 }
 
 /// How a worker leaves a job.
@@ -204,11 +218,20 @@ impl Store {
                 }
                 Err(error) => return Err(fault(error).into()),
             }
-            if let Some(completion) = &new.completes {
+            if new.kind == JobKind::Clear {
+                followers::out_of_step(&transaction, &row.id).await?;
+            }
+            failpoint::reach("job.inserted");
+            let is_late = failpoint::mutant("key_after_effect");
+            if let Some(completion) = new.completes.as_ref().filter(|_| !is_late) {
                 idempotency::complete(&transaction, completion).await?;
             }
             let row = sync::Entity::find_by_id(new.id.to_string()).one(&transaction).await.map_err(fault)?;
             transaction.commit().await.map_err(fault)?;
+            failpoint::reach("job.enqueued");
+            if let Some(completion) = new.completes.as_ref().filter(|_| is_late) {
+                self.complete(completion).await?;
+            }
             return Ok(rows::read(row.ok_or_else(|| refused("a new job is not there"))?)?);
         }
     }
@@ -244,6 +267,7 @@ impl Store {
             // No row was hit: another worker was quicker. Look for the next one.
             let Some(row) = change(&transaction, &row, State::Running, taken).await? else { continue };
             transaction.commit().await.map_err(fault)?;
+            failpoint::reach("job.taken");
             return Ok(Some(Lease { sync: rows::read(row)?, fence, worker: worker.to_owned() }));
         }
     }
@@ -267,11 +291,12 @@ impl Store {
 
     /// Notes what one batch brought, all of it or nothing.
     pub async fn commit(&self, held: &Lease, commit: &Commit) -> Result<Renewed, LeaseError> {
-        let Commit { counters, progress, checkpoint, errors, log } = commit;
+        let Commit { counters, progress, brief, checkpoint, errors, log } = commit;
         let transaction = self.transaction().await?;
         let row = held_row(&transaction, held).await?;
         let now = store::now(&transaction).await?;
-        let errors = kept(errors, row.errors_kept);
+        let errors = unnoted(&transaction, &row, errors).await?;
+        let errors = kept(&errors, row.errors_kept);
         let lines = kept(log, row.lines_kept);
         let mut noted = sync::ActiveModel {
             progress: Set(progress.to_string()),
@@ -279,6 +304,7 @@ impl Store {
             measured_at: Set(Some(now)),
             errors_kept: Set(row.errors_kept + counted(errors)),
             lines_kept: Set(row.lines_kept + counted(lines)),
+            progress_noted: Set(row.progress_noted + 1),
             ..sync::ActiveModel::default()
         };
         grow(&mut noted, &row, *counters);
@@ -292,15 +318,20 @@ impl Store {
         let changed = change_by(&transaction, &row, state, noted, steps).await?.ok_or(LeaseError::Lost)?;
         insert_errors(&transaction, &row, errors, now).await?;
         insert_lines(&transaction, &row, lines, now).await?;
+        past::note(&transaction, &changed, brief, now).await?;
         transaction.commit().await.map_err(fault)?;
         Ok(renewal(&changed)?)
     }
 
-    /// Leaves the job.
+    /// Leaves the job. What its connection remembers of the end is noted in the
+    /// same transaction: nobody sees the one without the other.
     pub async fn finish(&self, held: Lease, finish: Finish) -> Result<Sync, LeaseError> {
-        let Finish { outcome, counters, progress, checkpoint } = finish;
+        let Finish { outcome, counters, progress, checkpoint, marks: left_marks, login_refused } = finish;
         let transaction = self.transaction().await?;
+        // First the connection, then its job: the order of all who take both.
+        connections::locked(&transaction, &held.sync.connection).await?;
         let row = held_row(&transaction, &held).await?;
+        failpoint::reach("job.finishing");
         let now = store::now(&transaction).await?;
         let mut left = sync::ActiveModel {
             progress: Set(progress.to_string()),
@@ -337,8 +368,16 @@ impl Store {
         };
         release(&mut left, next, now);
         let row = change(&transaction, &row, next, left).await?.ok_or(LeaseError::Lost)?;
+        marks::put(&transaction, &row.connection_id, &left_marks).await?;
+        failpoint::reach("job.marks_put");
+        past::expire(&transaction, &row.connection_id).await?;
+        let sync = rows::read(row)?;
+        if sync.kind == JobKind::Sync {
+            remember(&transaction, &sync, login_refused).await?;
+        }
         transaction.commit().await.map_err(fault)?;
-        Ok(rows::read(row)?)
+        failpoint::reach("job.finished");
+        Ok(sync)
     }
 
     /// Asks a job to stop. If nobody holds it, it has ended when this returns.
@@ -401,11 +440,18 @@ impl Store {
             };
             release(&mut taken, next, now);
             if let Some(row) = change(&transaction, &row, next, taken).await? {
-                reaped.push(row.id.parse().map_err(damaged)?);
+                reaped.push(rows::read(row)?);
             }
         }
         transaction.commit().await.map_err(fault)?;
-        Ok(reaped)
+        if !reaped.is_empty() {
+            failpoint::reach("job.reaped");
+        }
+        // Only now: the connection is locked before its job, never after.
+        for sync in reaped.iter().filter(|sync| sync.kind == JobKind::Sync) {
+            remember(self.database(), sync, false).await?;
+        }
+        Ok(reaped.into_iter().map(|sync| sync.id).collect())
     }
 
     /// Ends the leases of a run of this server before; for SQLite only, where
@@ -414,6 +460,7 @@ impl Store {
         if self.database().get_database_backend() != DbBackend::Sqlite {
             return Ok(0);
         }
+        self.expire_followers_of_previous_run().await?;
         let now = self.now().await?;
         let expired = sync::Entity::update_many()
             .col_expr(sync::Column::LeaseExpiresAt, Expr::value(Some(now)))
@@ -427,9 +474,6 @@ impl Store {
 
 /// The states in which a worker holds a lease.
 const HELD: [State; 2] = [State::Running, State::Cancelling];
-
-/// How many errors, and how many lines, of a job are kept.
-const KEPT: i64 = 1_000;
 
 /// Inserts a pending job of a connection whose row is locked. The unique index
 /// over the active states is what refuses a second one.
@@ -481,6 +525,8 @@ pub(super) async fn insert(
         elapsed_ms: Set(0),
         errors_kept: Set(0),
         lines_kept: Set(0),
+        progress_noted: Set(0),
+        events_expired: Set(false),
     };
     sync::Entity::insert(row).exec_without_returning(transaction).await.map(drop)
 }
@@ -546,6 +592,19 @@ async fn held_row(transaction: &DatabaseTransaction, held: &Lease) -> Result<syn
         .ok_or(LeaseError::Lost)
 }
 
+/// Notes on the connection how a sync has ended, if it has.
+async fn remember<C: ConnectionTrait>(database: &C, sync: &Sync, login_refused: bool) -> Result<(), StoreError> {
+    let (auth, outcome) = match sync.state {
+        State::Succeeded => (Some(AuthState::Ok), Outcome::Succeeded),
+        State::Failed if login_refused => (Some(AuthState::Failed), Outcome::Failed),
+        State::Failed => (None, Outcome::Failed),
+        State::Pending | State::Running | State::Waiting | State::Cancelling | State::Cancelled => return Ok(()),
+    };
+    let ended = connections::Ended { auth, outcome, message: sync.error_message.as_deref() };
+    connections::note(database, &sync.connection, sync.config_version, sync.credentials_version, ended).await?;
+    Ok(())
+}
+
 /// Nobody holds the job any more.
 fn release(changed: &mut sync::ActiveModel, next: State, now: i64) {
     changed.owner = Set(None);
@@ -577,60 +636,4 @@ fn elapsed(row: &sync::Model, now: i64) -> i64 {
 
 fn renewal(row: &sync::Model) -> Result<Renewed, StoreError> {
     Ok(Renewed { cancel_requested: State::parse(&row.state)? == State::Cancelling, sequence: row.sequence })
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Those for which there is still room.
-fn kept<T>(all: &[T], already: i64) -> &[T] {
-    let room = usize::try_from(KEPT - already).unwrap_or(0);
-    &all[..all.len().min(room)]
-}
-
-fn counted<T>(all: &[T]) -> i64 {
-    i64::try_from(all.len()).unwrap_or(KEPT)
-}
-
-async fn insert_errors(
-    transaction: &DatabaseTransaction,
-    row: &sync::Model,
-    errors: &[SyncErrorRow],
-    now: i64,
-) -> Result<(), StoreError> {
-    let rows = errors.iter().zip(row.errors_kept + 1..).map(|(error, number)| {
-        let SyncErrorRow { object, key, stage, code, message } = error.clone();
-        sync_error::ActiveModel {
-            sync_id: Set(row.id.clone()),
-            number: Set(number),
-            occurred_at: Set(now),
-            object: Set(object),
-            source_key: Set(key),
-            stage: Set(stage),
-            code: Set(code),
-            message: Set(message),
-        }
-    });
-    sync_error::Entity::insert_many(rows).exec_without_returning(transaction).await.map(drop).map_err(fault)
-}
-
-async fn insert_lines(
-    transaction: &DatabaseTransaction,
-    row: &sync::Model,
-    lines: &[LogLine],
-    now: i64,
-) -> Result<(), StoreError> {
-    let rows = lines.iter().zip(1..).map(|(line, step)| {
-        let LogLine { level, message } = line.clone();
-        sync_line::ActiveModel {
-            sync_id: Set(row.id.clone()),
-            number: Set(row.lines_kept + step),
-            sequence: Set(row.sequence + step),
-            occurred_at: Set(now),
-            level: Set(level),
-            message: Set(message),
-        }
-    });
-    sync_line::Entity::insert_many(rows).exec_without_returning(transaction).await.map(drop).map_err(fault)
 }

@@ -139,6 +139,8 @@ pub struct Sync {
     pub traceparent: Option<String>,
     /// Milliseconds that workers have spent on it, as of the last write.
     pub elapsed_ms: i64,
+    /// Later syncs have pushed its events out: only its end is left.
+    pub events_expired: bool,
 }
 
 /// An item that could not be taken in; never holds its values.

@@ -1,6 +1,7 @@
 //! What to do with each record, and what may be deleted. Pure: no I/O, no time.
 
-use crate::index::Manifest;
+use crate::connectors::reading::{Reached, Rest};
+use crate::index::manifest::Manifest;
 use crate::record::{Fingerprint, Key};
 use crate::syncs::progress::Tally;
 
@@ -15,12 +16,30 @@ pub enum Decision {
     Keep,
 }
 
-/// One object while it is read: what the index has of it and has not been met.
+/// One object while it is read: what the index has of it, and what was met.
 pub struct ObjectPass {
-    unmet: Manifest,
+    manifest: Manifest,
+    /// One bit an entry of the manifest.
+    met: Vec<u64>,
+    /// Entries of the manifest that were met.
+    met_known: u64,
+    /// Records met that the manifest does not have.
+    met_new: u64,
     before: Tally,
     tally: Tally,
-    kept_failures: u64,
+}
+
+/// What an object came to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// All attempts together.
+    pub tally: Tally,
+    /// Records that the source has, as far as this pass can tell.
+    pub there: Option<u64>,
+    /// Documents that the index should have once the absent are gone.
+    pub indexed: u64,
+    /// What is proved gone at the source.
+    pub absent: Vec<Key>,
 }
 
 impl ObjectPass {
@@ -28,18 +47,28 @@ impl ObjectPass {
     /// same sync counted for this object: its inserts and updates will be met
     /// again as unchanged, and must not be counted twice.
     pub fn new(manifest: Manifest, before: Tally) -> Self {
-        Self { unmet: manifest, before, tally: Tally::default(), kept_failures: 0 }
+        let met = vec![0; manifest.len().div_ceil(64)];
+        Self { manifest, met, met_known: 0, met_new: 0, before, tally: Tally::default() }
     }
 
-    /// Decides for a record. Each key comes once a pass.
+    /// Decides for a record. Each key comes once a pass; should a source break
+    /// its word, what came last is what counts.
     pub fn decide(&mut self, key: Key, fingerprint: Fingerprint) -> Decision {
-        match self.unmet.remove(&key) {
-            None => Decision::Insert,
-            Some(known) if known == fingerprint => {
-                self.tally.unchanged += 1;
-                Decision::Keep
-            }
-            Some(_) => Decision::Update,
+        let Some(position) = self.manifest.position(key) else {
+            self.met_new += 1;
+            return Decision::Insert;
+        };
+        if self.meet(position) && self.manifest.entry(position).1 == fingerprint {
+            self.tally.unchanged += 1;
+            return Decision::Keep;
+        }
+        Decision::Update
+    }
+
+    /// A record that is there as the index has it.
+    pub fn present(&mut self, key: Key) {
+        if self.manifest.position(key).is_some_and(|position| self.meet(position)) {
+            self.tally.unchanged += 1;
         }
     }
 
@@ -54,18 +83,16 @@ impl ObjectPass {
 
     /// A record that was met could not be taken in; what the index has of it, if
     /// anything, stays.
-    pub fn failed(&mut self, decision: Decision) {
+    pub fn failed(&mut self) {
         self.tally.failed += 1;
-        if decision == Decision::Update {
-            self.kept_failures += 1;
-        }
     }
 
     /// A record that could not even be read: it is there, so it is not absent.
     pub fn unreadable(&mut self, key: Key) {
         self.tally.failed += 1;
-        if self.unmet.remove(&key).is_some() {
-            self.kept_failures += 1;
+        match self.manifest.position(key) {
+            Some(position) => drop(self.meet(position)),
+            None => self.met_new += 1,
         }
     }
 
@@ -80,19 +107,44 @@ impl ObjectPass {
         }
     }
 
-    /// Records that this attempt has met.
-    pub fn met(&self) -> u64 {
-        u64::try_from(self.tally.read()).unwrap_or(0)
+    /// What has become of the object so far.
+    pub fn reached(&self) -> Reached {
+        Reached { known: self.manifest.len() as u64, new: self.met_new }
     }
 
-    /// Documents that the index should have of what was met.
-    pub fn indexed(&self) -> u64 {
-        u64::try_from(self.tally.read() - self.tally.failed).unwrap_or(0) + self.kept_failures
+    /// The object has ended without error, with this known of what was not met.
+    pub fn end(mut self, rest: Rest) -> Ended {
+        let known = self.manifest.len() as u64;
+        let unmet = known - self.met_known;
+        let (there, absent) = match rest {
+            Rest::Gone | Rest::Listed => (Some(self.met_known + self.met_new), self.unmet()),
+            Rest::Unmoved => {
+                self.tally.unchanged += i64::try_from(unmet).unwrap_or(i64::MAX);
+                (Some(known + self.met_new), Vec::new())
+            }
+            Rest::Unknown => (None, Vec::new()),
+        };
+        let inserted = u64::try_from(self.tally.inserted).unwrap_or(0);
+        Ended { tally: self.tally(), there, indexed: known + inserted - absent.len() as u64, absent }
     }
 
-    /// The object was read to its end: what was not met is gone at the source.
-    pub fn absent(self) -> Vec<Key> {
-        self.unmet.into_keys().collect()
+    /// Notes that an entry was met; false if it was before.
+    fn meet(&mut self, position: usize) -> bool {
+        // Branches rather than adds the comparison up: in that form, rustc 1.95 with
+        // optimisations counts nothing at all, and a pass would believe that it met
+        // no record.
+        let is_first = self.met[position / 64] & (1 << (position % 64)) == 0;
+        if is_first {
+            self.met[position / 64] |= 1 << (position % 64);
+            self.met_known += 1;
+        }
+        is_first
+    }
+
+    fn unmet(&self) -> Vec<Key> {
+        let is_unmet = |position: &usize| self.met[position / 64] & (1 << (position % 64)) == 0;
+        let positions = (0..self.manifest.len()).filter(is_unmet);
+        positions.map(|position| self.manifest.entry(position).0).collect()
     }
 }
 
@@ -112,12 +164,22 @@ pub fn judge(absent: u64, indexed: u64, released: bool) -> Verdict {
     if absent > limit && !released { Verdict::Hold } else { Verdict::Delete }
 }
 
+/// The brake where the source lists no object at all: an outage that looks like
+/// an empty source is likelier than one that lost everything it had.
+pub fn judge_empty_listing(absent: u64, released: bool) -> Verdict {
+    if absent > 0 && !released { Verdict::Hold } else { Verdict::Delete }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn manifest(entries: &[(u128, u128)]) -> Manifest {
-        entries.iter().map(|(key, fingerprint)| (Key(*key), Fingerprint(*fingerprint))).collect()
+        Manifest::new(entries.iter().map(|(key, fingerprint)| (Key(*key), Fingerprint(*fingerprint))).collect())
+    }
+
+    fn tally(inserted: i64, updated: i64, unchanged: i64, failed: i64) -> Tally {
+        Tally { inserted, updated, unchanged, failed }
     }
 
     #[test]
@@ -128,30 +190,54 @@ mod tests {
         pass.applied(Decision::Update);
         assert_eq!(pass.decide(Key(4), Fingerprint(40)), Decision::Insert);
         pass.applied(Decision::Insert);
-        assert_eq!(pass.tally(), Tally { inserted: 1, updated: 1, unchanged: 1, failed: 0 });
-        assert_eq!(pass.absent(), vec![Key(3)]);
+        assert_eq!(pass.tally(), tally(1, 1, 1, 0));
+        assert_eq!(pass.reached(), Reached { known: 3, new: 1 });
+        let expected = Ended { tally: tally(1, 1, 1, 0), there: Some(3), indexed: 3, absent: vec![Key(3)] };
+        assert_eq!(pass.end(Rest::Gone), expected);
+    }
+
+    #[test]
+    fn what_was_not_met_may_be_known_to_be_there_or_not_be_known() {
+        let begun = || {
+            let mut pass = ObjectPass::new(manifest(&[(1, 10), (2, 20), (3, 30)]), Tally::default());
+            assert_eq!(pass.decide(Key(4), Fingerprint(40)), Decision::Insert);
+            pass.applied(Decision::Insert);
+            pass.present(Key(2));
+            pass
+        };
+        let unmoved = Ended { tally: tally(1, 0, 3, 0), there: Some(4), indexed: 4, absent: vec![] };
+        assert_eq!(begun().end(Rest::Unmoved), unmoved);
+        let unknown = Ended { tally: tally(1, 0, 1, 0), there: None, indexed: 4, absent: vec![] };
+        assert_eq!(begun().end(Rest::Unknown), unknown);
     }
 
     #[test]
     fn what_fails_is_not_absent() {
         let mut pass = ObjectPass::new(manifest(&[(1, 10), (2, 20)]), Tally::default());
         assert_eq!(pass.decide(Key(1), Fingerprint(11)), Decision::Update);
-        pass.failed(Decision::Update);
+        pass.failed();
         pass.unreadable(Key(2));
-        assert_eq!((pass.tally().failed, pass.met(), pass.indexed()), (2, 2, 2));
-        assert!(pass.absent().is_empty());
+        pass.unreadable(Key(3));
+        let expected = Ended { tally: tally(0, 0, 0, 3), there: Some(3), indexed: 2, absent: vec![] };
+        assert_eq!(pass.end(Rest::Gone), expected);
     }
 
     #[test]
     fn a_second_attempt_does_not_count_twice() {
-        let before = Tally { inserted: 2, updated: 1, unchanged: 3, failed: 1 };
-        let mut pass = ObjectPass::new(manifest(&[(1, 1), (2, 2), (3, 3), (4, 4)]), before);
+        let mut pass = ObjectPass::new(manifest(&[(1, 1), (2, 2), (3, 3), (4, 4)]), tally(2, 1, 3, 1));
         for key in 1..=4 {
             assert_eq!(pass.decide(Key(key), Fingerprint(key)), Decision::Keep);
         }
         assert_eq!(pass.decide(Key(5), Fingerprint(5)), Decision::Insert);
         pass.applied(Decision::Insert);
-        assert_eq!(pass.tally(), Tally { inserted: 3, updated: 1, unchanged: 1, failed: 0 });
+        assert_eq!(pass.tally(), tally(3, 1, 1, 0));
+    }
+
+    #[test]
+    fn a_key_that_comes_twice_is_put_again() {
+        let mut pass = ObjectPass::new(manifest(&[(1, 10)]), Tally::default());
+        assert_eq!(pass.decide(Key(1), Fingerprint(10)), Decision::Keep);
+        assert_eq!(pass.decide(Key(1), Fingerprint(10)), Decision::Update);
     }
 
     #[test]
@@ -161,5 +247,8 @@ mod tests {
         assert_eq!(judge(300, 1_000, false), Verdict::Delete);
         assert_eq!(judge(301, 1_000, false), Verdict::Hold);
         assert_eq!(judge(1_000, 1_000, true), Verdict::Delete);
+        assert_eq!(judge_empty_listing(0, false), Verdict::Delete);
+        assert_eq!(judge_empty_listing(1, false), Verdict::Hold);
+        assert_eq!(judge_empty_listing(1, true), Verdict::Delete);
     }
 }

@@ -11,41 +11,46 @@
 //! its end without error in this pass and did not yield it, when its object is
 //! gone from a listing that was read to its end, or when the config no longer
 //! selects it; the first two only as far as the brake allows.
+//!
+//! Reading, deciding, decoding and indexing run side by side: see
+//! [`pipeline`]. How far a pass is, is written in [`checkpoints`]; what goes at its
+//! end is in [`gone`], what a connector leaves for the next sync in [`marks`].
 
-use std::collections::HashSet;
-use std::panic::AssertUnwindSafe;
+mod checkpoints;
+mod gone;
+pub(super) mod marks;
+pub(super) mod pipeline;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, info_span, warn};
 
-use super::batch::{Decision, ObjectPass, Verdict, judge};
+use super::batch::{Decision, Ended, ObjectPass};
 use super::events::Events;
 use super::progress::{Checkpoint, ObjectState, Progress, Tally, Tracker, Warning};
+use crate::connectors::ConnectorError;
 use crate::connectors::erased::Session;
-use crate::connectors::{ConnectorError, Message, Output, ReadRequest, RecordError, Scope};
-use crate::error::{Error, Reason};
-use crate::index::{Index, IndexError, Target};
-use crate::record::{Batch, Change, Document, Fingerprint, Key, RawRecord};
+use crate::connectors::reading::{Message, Output, ReadRequest, Rest, Scope};
+use crate::error::Error;
+use crate::failpoint;
+use crate::index::{Epoch, Index, IndexError, Target};
+use crate::record::{Batch, Key, ObjectKeys};
 use crate::store::Store;
-use crate::store::connections::DeletionHold;
-use crate::store::queue::{Commit, Lease, LeaseError};
+use crate::store::marks::ObjectMark;
+use crate::store::queue::{Lease, LeaseError};
 use crate::store::syncs::{Counters, LogLine, SyncErrorRow};
+use marks::Leave;
+use pipeline::{Applied, Pending, Pipeline};
 
 /// Messages between reader and engine. A batch is about a megabyte, so this also
 /// bounds memory.
 const MESSAGES_IN_FLIGHT: usize = 4;
 /// How often the row tells watchers how far the pass is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// How often the index is committed and the checkpoint written: the most that a
-/// crash makes us read again.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(3);
-/// Deletions in one change set.
-const DELETIONS_AT_ONCE: usize = 10_000;
-/// Failures that a pass may have beside a fifth of what it read.
-const FAILURE_BUDGET: i64 = 1_000;
 /// Error rows kept between two commits.
 const PENDING_ERRORS: usize = 1_000;
 
@@ -107,6 +112,8 @@ pub struct Standing {
     pub progress: Progress,
     /// Where a later attempt goes on.
     pub checkpoint: Checkpoint,
+    /// What the next sync may know of the objects.
+    pub marks: Vec<ObjectMark>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
 }
@@ -121,8 +128,14 @@ pub struct Pass<'a> {
     stop: watch::Receiver<Option<Stop>>,
     tracker: Tracker,
     checkpoint: Checkpoint,
+    /// The checkpoint as last written: what the index is sure to have.
+    proved: Checkpoint,
     seen_before: Counters,
-    current: Option<Current>,
+    epoch: Epoch,
+    open: BTreeMap<Arc<str>, Open>,
+    pipeline: Pipeline,
+    leave: Vec<Leave>,
+    marks: Vec<ObjectMark>,
     listed: Option<HashSet<Arc<str>>>,
     absent: Vec<Key>,
     expected: Vec<(Arc<str>, u64)>,
@@ -131,13 +144,15 @@ pub struct Pass<'a> {
     log: Vec<LogLine>,
     warnings: Vec<Warning>,
     uncommitted: bool,
+    is_first_checkpoint: bool,
     progress_written: Instant,
     checkpoint_written: Instant,
 }
 
-struct Current {
-    object: Arc<str>,
+/// An object on its way.
+struct Open {
     pass: ObjectPass,
+    keys: ObjectKeys,
 }
 
 impl<'a> Pass<'a> {
@@ -161,9 +176,14 @@ impl<'a> Pass<'a> {
             salt,
             stop,
             tracker: Tracker::new(progress.elapsed_ms, progress.fraction),
+            proved: checkpoint.clone(),
             checkpoint,
             seen_before: lease.sync.counters,
-            current: None,
+            epoch: Epoch::default(),
+            open: BTreeMap::new(),
+            pipeline: Pipeline::default(),
+            leave: Vec::new(),
+            marks: Vec::new(),
             listed: None,
             absent: Vec::new(),
             expected: Vec::new(),
@@ -172,23 +192,53 @@ impl<'a> Pass<'a> {
             log: Vec::new(),
             warnings: Vec::new(),
             uncommitted: false,
+            is_first_checkpoint: true,
             progress_written: Instant::now(),
             checkpoint_written: Instant::now(),
         }
     }
 
-    /// Reads everything, brings the index in line and proves it.
+    /// Reads everything, brings the index in line and proves it. What was read
+    /// until a failure is kept, so that a later attempt need not read it again.
     pub async fn run(&mut self) -> Result<(), PassError> {
+        let ended = self.run_to_the_end().await;
+        if let Err(PassError::Source(_) | PassError::Failed(_) | PassError::Stopped(Stop::Shutdown)) = &ended {
+            match self.write_checkpoint().await {
+                Ok(()) | Err(PassError::Stopped(_)) => {}
+                Err(error) => warn!(error = &error as &dyn std::error::Error, "the last rows read could not be kept"),
+            }
+        }
+        // Whatever was under way must not write any more once this has returned.
+        self.pipeline.abandon().await;
+        ended
+    }
+
+    async fn run_to_the_end(&mut self) -> Result<(), PassError> {
+        self.epoch = self.engine.index.begin(&self.target).await?;
+        failpoint::reach("pass.begun");
         if self.checkpoint.indexed_at_start.is_none() {
             let indexed = self.engine.index.count(&self.target.collection, Some(&self.target.connection)).await?;
             self.checkpoint.indexed_at_start = Some(indexed);
+            // Before anything is written to the index: after a crash the brake is
+            // still measured against what there was, and a first sync is still one.
+            self.write_checkpoint().await?;
         }
+        failpoint::reach("pass.started");
         self.read().instrument(info_span!("read")).await?;
+        failpoint::reach("pass.read");
         self.write_checkpoint().await?;
         self.remove_what_is_gone().instrument(info_span!("delete")).await?;
-        self.write_checkpoint().await?;
+        failpoint::reach("deletions.done");
+        if !failpoint::mutant("finish_before_commit") {
+            self.write_checkpoint().await?;
+        }
         self.compare().await?;
-        self.judge_failures()
+        failpoint::reach("pass.compared");
+        self.leave_marks().await?;
+        failpoint::reach("marks.made");
+        self.judge_failures()?;
+        // What was said since the last checkpoint.
+        if self.log.is_empty() { Ok(()) } else { self.write_progress().await }
     }
 
     /// What the pass has come to.
@@ -196,14 +246,20 @@ impl<'a> Pass<'a> {
         Standing {
             counters: self.counters(),
             progress: self.tracker.snapshot(),
-            checkpoint: self.checkpoint.clone(),
+            checkpoint: self.proved.clone(),
+            marks: std::mem::take(&mut self.marks),
             warnings: std::mem::take(&mut self.warnings),
         }
     }
 
     async fn read(&mut self) -> Result<(), PassError> {
         let (output, mut messages) = Output::channel(MESSAGES_IN_FLIGHT);
-        let request = ReadRequest { finished: self.checkpoint.finished.clone(), sample: None };
+        let request = ReadRequest {
+            finished: self.checkpoint.finished.clone(),
+            positions: (self.checkpoint.indexed_at_start == Some(0)).then(|| self.checkpoint.positions.clone()),
+            known: self.known().await?,
+            sample: None,
+        };
         let session = self.session.clone();
         // Reading has a task, and so a core, of its own; dropping the set ends it.
         let mut reader = JoinSet::new();
@@ -214,7 +270,11 @@ impl<'a> Pass<'a> {
             let message = tokio::select! {
                 biased;
                 stop = stopped(&mut self.stop) => return Err(PassError::Stopped(stop)),
-                message = messages.recv() => message,
+                applied = self.pipeline.next() => {
+                    self.settle(applied?);
+                    continue;
+                }
+                message = messages.recv(), if self.pipeline.has_room() => message,
                 _ = tick.tick() => {
                     self.write_if_due().await?;
                     continue;
@@ -226,6 +286,7 @@ impl<'a> Pass<'a> {
             }
             self.write_if_due().await?;
         }
+        self.settle_all().await?;
         match reader.join_next().await {
             Some(Ok(result)) => Ok(result?),
             Some(Err(panicked)) => Err(PassError::Failed(Error::internal(panicked))),
@@ -237,17 +298,41 @@ impl<'a> Pass<'a> {
         match message {
             Message::Objects(scopes) => self.expect(scopes),
             Message::Started(scope) => self.start(scope).await?,
-            Message::Batch(batch) => self.apply(batch).await?,
-            Message::RecordFailed { object, source_key, code, message } => {
-                let key = Key::of(&self.target.connection, &object, source_key.as_bytes());
-                if let Some(current) = &mut self.current {
-                    current.pass.unreadable(key);
+            Message::Batch(batch) => {
+                let ahead = failpoint::mutant("position_before_batch")
+                    .then(|| (batch.object.to_string(), batch.position.clone()));
+                self.apply(batch)?;
+                if let Some((object, Some(position))) = ahead {
+                    self.checkpoint.positions.insert(object, position);
+                    self.write(Some(serde_json::json!(self.checkpoint))).await?;
+                    failpoint::reach("checkpoint.written");
                 }
-                self.note_error(&object, source_key, "read", code, message);
-                self.track();
             }
-            Message::Complete { object, counted } => self.complete(object, counted),
-            Message::Failed { object, code, message } => self.fail_object(object, code, message),
+            Message::Present { object, source_keys } => {
+                let open = opened(&mut self.open, &object)?;
+                source_keys.iter().for_each(|key| open.pass.present(open.keys.key(key.as_bytes())));
+                self.track(&object);
+            }
+            Message::Ask { object, answer } => {
+                self.settle_all().await?;
+                // Nobody hears the answer when the reader has failed meanwhile.
+                let _ = answer.send(opened(&mut self.open, &object)?.pass.reached());
+            }
+            Message::RecordFailed { object, source_key, code, message } => {
+                let open = opened(&mut self.open, &object)?;
+                open.pass.unreadable(open.keys.key(source_key.as_bytes()));
+                self.note_error(&object, source_key, "read", code, message);
+                self.track(&object);
+            }
+            Message::Unmoved { object, records, mark } => self.unmoved(object, records, mark),
+            Message::Complete { object, counted, rest, mark } => {
+                self.settle_all().await?;
+                self.complete(object, counted, rest, mark);
+            }
+            Message::Failed { object, code, message } => {
+                self.settle_all().await?;
+                self.fail_object(object, code, message);
+            }
             Message::Waiting { until, reason } => {
                 let seconds = until.duration_since(SystemTime::now()).unwrap_or_default().as_secs();
                 self.say("warning", format!("the source asks to wait {seconds} s: {reason}"));
@@ -268,267 +353,132 @@ impl<'a> Pass<'a> {
     }
 
     async fn start(&mut self, scope: Scope) -> Result<(), PassError> {
-        let manifest = self.engine.index.manifest(&self.target, &scope.object).await?;
-        let before = self.checkpoint.tallies.get(&*scope.object).copied().unwrap_or_default();
-        self.tracker.started(&scope.object, scope.estimate.map(to_i64));
-        self.current = Some(Current { object: scope.object, pass: ObjectPass::new(manifest, before) });
+        let Scope { object, estimate } = scope;
+        let manifest = self.engine.index.manifest(&self.target, &object).await?;
+        let before = self.checkpoint.tallies.get(&*object).copied().unwrap_or_default();
+        self.tracker.started(&object, estimate.map(to_i64));
+        let keys = ObjectKeys::new(&self.target.connection, &object);
+        self.open.insert(object, Open { pass: ObjectPass::new(manifest, before), keys });
+        failpoint::reach("object.started");
         Ok(())
     }
 
-    async fn apply(&mut self, batch: Batch) -> Result<(), PassError> {
+    /// Decides for each record; what is new or changed goes down the pipeline.
+    fn apply(&mut self, batch: Batch) -> Result<(), PassError> {
         self.checkpoint.bytes_read += to_i64(batch.bytes_read);
-        let Some(current) = self.current.as_mut().filter(|current| current.object == batch.object) else {
-            return Err(PassError::Failed(Error::internal("a batch came outside its object")));
-        };
+        let Batch { object, records, bytes_read: _, position, shape } = batch;
+        let open = opened(&mut self.open, &object)?;
         let mut changed = Vec::new();
-        for record in batch.records {
-            let key = Key::of(&self.target.connection, &batch.object, record.source_key.as_bytes());
+        for record in records {
+            let key = open.keys.key(record.source_key.as_bytes());
             let fingerprint = record.fingerprint.salted(self.salt);
-            let decision = current.pass.decide(key, fingerprint);
+            let decision = open.pass.decide(key, fingerprint);
             if decision != Decision::Keep {
                 changed.push(Pending { decision, key, fingerprint, record });
             }
         }
-        if !changed.is_empty() {
-            let decoded = decode(self.session.clone(), batch.object.clone(), batch.shape, changed).await?;
-            self.apply_decoded(&batch.object, decoded).await?;
+        if !changed.is_empty() || position.is_some() {
+            self.uncommitted |= !changed.is_empty();
+            let work = pipeline::Work { object: object.clone(), shape, position, changed };
+            self.pipeline.push(self.engine, &self.session, &self.target, self.epoch, work);
         }
-        self.track();
+        self.track(&object);
         Ok(())
     }
 
-    async fn apply_decoded(&mut self, object: &Arc<str>, decoded: Vec<Decoded>) -> Result<(), PassError> {
-        let mut changes = Vec::with_capacity(decoded.len());
-        let mut decisions = Vec::with_capacity(decoded.len());
-        for Decoded { decision, key, fingerprint, source_key, document } in decoded {
-            match document {
-                Ok(document) => {
-                    decisions.push(decision);
-                    let object = object.clone();
-                    changes.push(Change::Upsert { key, fingerprint, object, source_key, document });
-                }
-                Err(error) => {
-                    if let Some(current) = &mut self.current {
-                        current.pass.failed(decision);
-                    }
-                    self.note_error(object, source_key, "decode", error.code, error.message);
-                }
+    /// Counts what has been applied.
+    fn settle(&mut self, applied: Applied) {
+        let Applied { object, done, failed, position } = applied;
+        let Some(open) = self.open.get_mut(&object) else { return };
+        done.into_iter().for_each(|decision| open.pass.applied(decision));
+        for _ in &failed {
+            open.pass.failed();
+        }
+        match position {
+            // What failed is known to this attempt only.
+            Some(position) if open.pass.tally().failed == 0 => {
+                self.checkpoint.positions.insert(object.to_string(), position);
             }
+            Some(_) => drop(self.checkpoint.positions.remove(&*object)),
+            None => {}
         }
-        if !changes.is_empty() {
-            self.uncommitted = true;
-            self.engine.index.apply(&self.target, changes).await?;
+        for (source_key, error) in failed {
+            self.note_error(&object, source_key, "decode", error.code, error.message);
         }
-        if let Some(current) = &mut self.current {
-            decisions.into_iter().for_each(|decision| current.pass.applied(decision));
+        self.track(&object);
+        failpoint::reach("batch.settled");
+    }
+
+    async fn settle_all(&mut self) -> Result<(), PassError> {
+        while !self.pipeline.is_empty() {
+            let applied = self.pipeline.next().await?;
+            self.settle(applied);
         }
         Ok(())
     }
 
-    fn complete(&mut self, object: Arc<str>, counted: Option<u64>) {
-        let Some(current) = self.current.take().filter(|current| current.object == object) else {
-            return;
-        };
-        let tally = current.pass.tally();
+    fn complete(&mut self, object: Arc<str>, counted: Option<u64>, rest: Rest, mark: Option<serde_json::Value>) {
+        let Some(open) = self.open.remove(&object) else { return };
+        let Ended { tally, there, indexed, absent } = open.pass.end(rest);
         self.tracker.reached(&object, tally);
         self.tracker.ended(&object, ObjectState::Complete);
         self.checkpoint.tallies.insert(object.to_string(), tally);
-        let met = current.pass.met();
-        if let Some(counted) = counted.filter(|counted| *counted != met) {
-            let message = format!("the source counts {counted} rows and gave {met}");
-            self.warn("count_mismatch", message, Some(&object), to_i64(counted.abs_diff(met)));
+        self.checkpoint.positions.remove(&*object);
+        let mut mark = mark;
+        if let (Some(counted), Some(there)) = (counted, there)
+            && counted != there
+        {
+            let message = format!("the source counts {counted} rows and gave {there}");
+            self.warn("count_mismatch", message, Some(&object), to_i64(counted.abs_diff(there)));
+            // Nothing is known for sure, so the next sync is to read everything.
+            mark = None;
+            if counted > there && !absent.is_empty() {
+                // Rows are missing from the reading, so none is proved gone.
+                self.leave.push(Leave::of(&object, tally, Rest::Unknown, None));
+                return;
+            }
         }
-        let indexed = current.pass.indexed();
-        let absent = current.pass.absent();
+        self.leave.push(Leave::of(&object, tally, rest, mark));
         // An object with something absent is read again by a later attempt: its
         // absences are known only to this one.
-        if absent.is_empty() {
+        if absent.is_empty() || failpoint::mutant("finished_though_absent") {
             self.checkpoint.finished.push(object.to_string());
         }
         self.expected.push((object, indexed));
         self.absent.extend(absent);
+        failpoint::reach("object.completed");
+    }
+
+    /// The whole object is as it was; the index was compared before its mark was
+    /// given to the connector.
+    fn unmoved(&mut self, object: Arc<str>, records: u64, mark: serde_json::Value) {
+        let before = self.checkpoint.tallies.get(&*object).copied().unwrap_or_default();
+        let met_again = before.inserted + before.updated;
+        let tally = Tally { unchanged: (to_i64(records) - met_again).max(0), failed: 0, ..before };
+        self.tracker.started(&object, Some(to_i64(records)));
+        self.tracker.reached(&object, tally);
+        self.tracker.ended(&object, ObjectState::Complete);
+        self.checkpoint.tallies.insert(object.to_string(), tally);
+        self.checkpoint.finished.push(object.to_string());
+        self.leave.push(Leave::of(&object, tally, Rest::Unmoved, Some(mark)));
+        self.expected.push((object, records));
     }
 
     fn fail_object(&mut self, object: Arc<str>, code: &'static str, message: String) {
-        if let Some(current) = self.current.take_if(|current| current.object == object) {
-            self.checkpoint.tallies.insert(object.to_string(), current.pass.tally());
+        if let Some(open) = self.open.remove(&object) {
+            self.checkpoint.tallies.insert(object.to_string(), open.pass.tally());
+            if failpoint::mutant("unfinished_proves_absence") {
+                self.absent.extend(open.pass.end(Rest::Gone).absent);
+            }
         }
         self.tracker.ended(&object, ObjectState::Failed);
         self.say("error", format!("`{object}` was not read to its end: {message}"));
         self.failed_objects.push((object, code, message));
     }
 
-    /// Deletes what this pass proved gone, as far as the brake allows, and what
-    /// the config put out of scope.
-    async fn remove_what_is_gone(&mut self) -> Result<(), PassError> {
-        let Some(listed) = self.listed.take() else {
-            return Ok(());
-        };
-        let mut absent = std::mem::take(&mut self.absent);
-        let mut out_of_scope = Vec::new();
-        for (object, _) in self.engine.index.objects(&self.target).await? {
-            if listed.contains(object.as_str()) {
-                continue;
-            }
-            let keys = self.engine.index.manifest(&self.target, &object).await?.into_keys();
-            if self.session.selects(&object) { absent.extend(keys) } else { out_of_scope.extend(keys) }
-        }
-        self.delete(out_of_scope, true).await?;
-        let indexed = self.checkpoint.indexed_at_start.unwrap_or(0);
-        let gone = absent.len() as u64;
-        match judge(gone, indexed, self.lease.sync.release_deletions) {
-            Verdict::Hold => self.hold(gone, indexed).await,
-            Verdict::Delete => {
-                self.delete(absent, false).await?;
-                self.engine.store.set_hold(&self.target.connection, None).await.map_err(Error::from)?;
-                Ok(())
-            }
-        }
-    }
-
-    async fn hold(&mut self, gone: u64, indexed: u64) -> Result<(), PassError> {
-        let created_at = self.engine.store.now().await.map_err(Error::from)?;
-        let hold = DeletionHold {
-            items: to_i64(gone),
-            indexed_items: to_i64(indexed),
-            sync: self.lease.sync.id.clone(),
-            created_at,
-        };
-        self.engine.store.set_hold(&self.target.connection, Some(&hold)).await.map_err(Error::from)?;
-        let message = format!(
-            "{gone} of {indexed} documents are no longer at the source; that many at once are kept until the deletions \
-             are released or discarded"
-        );
-        self.warn("deletions_held", message, None, to_i64(gone));
-        Ok(())
-    }
-
-    async fn delete(&mut self, keys: Vec<Key>, out_of_scope: bool) -> Result<(), PassError> {
-        for keys in keys.chunks(DELETIONS_AT_ONCE) {
-            if let Some(stop) = *self.stop.borrow() {
-                return Err(PassError::Stopped(stop));
-            }
-            self.uncommitted = true;
-            let changes = keys.iter().map(|key| Change::Delete { key: *key }).collect();
-            self.engine.index.apply(&self.target, changes).await?;
-            self.checkpoint.deleted += keys.len() as i64;
-            if out_of_scope {
-                self.checkpoint.out_of_scope += keys.len() as i64;
-            }
-            self.write_if_due().await?;
-        }
-        Ok(())
-    }
-
-    /// The proof at the end: what the index has against what was met.
-    async fn compare(&mut self) -> Result<(), PassError> {
-        let held = self.warnings.iter().any(|warning| warning.code == "deletions_held");
-        let indexed: std::collections::HashMap<String, u64> =
-            self.engine.index.objects(&self.target).await?.into_iter().collect();
-        for (object, expected) in std::mem::take(&mut self.expected) {
-            let found = indexed.get(&*object).copied().unwrap_or(0);
-            if found != expected && !(held && found > expected) {
-                let message = format!("{expected} documents were expected in the index, {found} are there");
-                self.warn("index_mismatch", message, Some(&object), to_i64(found.abs_diff(expected)));
-            }
-        }
-        Ok(())
-    }
-
-    fn judge_failures(&mut self) -> Result<(), PassError> {
-        let counters = self.counters();
-        if counters.failed > 0 {
-            let message = "items could not be taken in; the list of errors names them".to_owned();
-            self.warn("items_failed", message, None, counters.failed);
-        }
-        if let Some((object, code, message)) = self.failed_objects.first() {
-            let reason = match *code {
-                "permission_missing" => Reason::SourcePermissionDenied,
-                "unreachable" | "timed_out" => Reason::SourceUnreachable,
-                _ => Reason::Internal,
-            };
-            let others = self.failed_objects.len() - 1;
-            let more = if others > 0 { format!(" ({others} more objects failed)") } else { String::new() };
-            return Err(PassError::Failed(Error::new(reason, format!("`{object}`: {message}{more}"))));
-        }
-        if counters.failed > FAILURE_BUDGET.max(counters.read / 5) {
-            let message = format!("{} of {} items could not be taken in", counters.failed, counters.read);
-            return Err(PassError::Failed(Error::new(Reason::Internal, message)));
-        }
-        Ok(())
-    }
-
-    async fn write_if_due(&mut self) -> Result<(), PassError> {
-        if self.checkpoint_written.elapsed() >= CHECKPOINT_EVERY {
-            self.write_checkpoint().await
-        } else if self.progress_written.elapsed() >= PROGRESS_EVERY {
-            self.write_progress().await
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Index first, then the checkpoint: never the other way round.
-    async fn write_checkpoint(&mut self) -> Result<(), PassError> {
-        if self.uncommitted {
-            self.engine.index.commit(&self.target.collection).await?;
-            self.uncommitted = false;
-        }
-        if let Some(Current { object, pass }) = &self.current {
-            self.checkpoint.tallies.insert(object.to_string(), pass.tally());
-        }
-        let checkpoint = serde_json::to_value(&self.checkpoint).map_err(Error::internal)?;
-        self.write(Some(checkpoint)).await?;
-        self.checkpoint_written = Instant::now();
-        Ok(())
-    }
-
-    async fn write_progress(&mut self) -> Result<(), PassError> {
-        self.write(None).await
-    }
-
-    async fn write(&mut self, checkpoint: Option<serde_json::Value>) -> Result<(), PassError> {
-        let commit = Commit {
-            counters: self.counters(),
-            progress: serde_json::to_value(self.tracker.snapshot()).map_err(Error::internal)?,
-            checkpoint,
-            errors: std::mem::take(&mut self.errors),
-            log: std::mem::take(&mut self.log),
-        };
-        let renewed = self.engine.store.commit(self.lease, &commit).await?;
-        self.progress_written = Instant::now();
-        self.engine.events.changed(&self.lease.sync.id, renewed.sequence);
-        if renewed.cancel_requested { Err(PassError::Stopped(Stop::Cancelled)) } else { Ok(()) }
-    }
-
-    /// All attempts together; each number only grows, also when a later attempt
-    /// has to read again what was not yet committed.
-    fn counters(&self) -> Counters {
-        let mut sum = Tally::default();
-        for (object, tally) in &self.checkpoint.tallies {
-            if self.current.as_ref().is_none_or(|current| *current.object != **object) {
-                sum = sum.plus(*tally);
-            }
-        }
-        if let Some(current) = &self.current {
-            sum = sum.plus(current.pass.tally());
-        }
-        let seen = self.seen_before;
-        Counters {
-            read: sum.read().max(seen.read),
-            inserted: sum.inserted.max(seen.inserted),
-            updated: sum.updated.max(seen.updated),
-            unchanged: sum.unchanged.max(seen.unchanged),
-            failed: sum.failed.max(seen.failed),
-            deleted: self.checkpoint.deleted.max(seen.deleted),
-            out_of_scope: self.checkpoint.out_of_scope.max(seen.out_of_scope),
-            bytes_read: self.checkpoint.bytes_read.max(seen.bytes_read),
-        }
-    }
-
-    fn track(&mut self) {
-        if let Some(current) = &self.current {
-            self.tracker.reached(&current.object, current.pass.tally());
+    fn track(&mut self, object: &str) {
+        if let Some(open) = self.open.get(object) {
+            self.tracker.reached(object, open.pass.tally());
         }
     }
 
@@ -560,41 +510,10 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// A record that the index does not have as it is.
-struct Pending {
-    decision: Decision,
-    key: Key,
-    fingerprint: Fingerprint,
-    record: RawRecord,
-}
-
-/// The same, decoded.
-struct Decoded {
-    decision: Decision,
-    key: Key,
-    fingerprint: Fingerprint,
-    source_key: String,
-    document: Result<Document, RecordError>,
-}
-
-/// Decodes on the blocking pool. A panic in a decoder costs one record.
-async fn decode(
-    session: Arc<dyn Session>,
-    object: Arc<str>,
-    shape: Arc<dyn std::any::Any + Send + Sync>,
-    records: Vec<Pending>,
-) -> Result<Vec<Decoded>, PassError> {
-    let decode_one = move |pending: Pending| {
-        let Pending { decision, key, fingerprint, record } = pending;
-        let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| session.decode(&object, &*shape, &record)));
-        let document = decoded.unwrap_or_else(|_| {
-            Err(RecordError { code: "undecodable", message: "the decoder gave up on it".to_owned() })
-        });
-        Decoded { decision, key, fingerprint, source_key: record.source_key, document }
-    };
-    tokio::task::spawn_blocking(move || records.into_iter().map(decode_one).collect())
-        .await
-        .map_err(|panicked| PassError::Failed(Error::internal(panicked)))
+/// The object that a message speaks of; a connector that speaks of another has a
+/// bug, which ends the sync.
+fn opened<'o>(open: &'o mut BTreeMap<Arc<str>, Open>, object: &Arc<str>) -> Result<&'o mut Open, PassError> {
+    open.get_mut(object).ok_or_else(|| PassError::Failed(Error::internal("a message came outside its object")))
 }
 
 /// Waits until the pass is to stop; for ever, if nobody can say so any more.

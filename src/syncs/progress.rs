@@ -1,13 +1,15 @@
 //! How far a pass is: the document beside a sync's counters that watchers see,
 //! and the checkpoint that a later attempt goes on from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 /// Most objects that the progress document lists; all are counted.
 const LISTED_OBJECTS: usize = 1_000;
+/// Most objects that the document lists in brief.
+const BRIEF_OBJECTS: usize = 50;
 /// The rate is that of this window, so that it follows what happens now.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
@@ -56,6 +58,20 @@ pub struct Progress {
     pub items_per_second: f64,
     /// Milliseconds that workers have spent.
     pub elapsed_ms: i64,
+}
+
+impl Progress {
+    /// The document with the objects that are being read, and so many more as
+    /// have room: what is kept for who watches a sync once it has ended.
+    pub fn brief(&self) -> Self {
+        let mut objects = self.objects.clone();
+        if objects.len() > BRIEF_OBJECTS {
+            let ended_last = |object: &ObjectProgress| (object.status != ObjectState::Reading, -object.read);
+            objects.sort_by_key(ended_last);
+            objects.truncate(BRIEF_OBJECTS);
+        }
+        Self { objects, ..self.clone() }
+    }
 }
 
 /// What a person should know of a sync that succeeded all the same.
@@ -108,6 +124,9 @@ impl Tally {
 pub struct Checkpoint {
     /// Objects that need no second reading: read to their end, nothing absent.
     pub finished: Vec<String>,
+    /// Where objects may be gone on with of which the index had nothing when the
+    /// sync began.
+    pub positions: BTreeMap<String, serde_json::Value>,
     /// What was done, by object.
     pub tallies: BTreeMap<String, Tally>,
     /// Removed from the index.
@@ -126,7 +145,8 @@ pub struct Checkpoint {
 /// Follows a pass and makes the progress document.
 pub struct Tracker {
     objects: Vec<ObjectProgress>,
-    current: Option<usize>,
+    /// Objects on their way; several can be at once.
+    reading: BTreeSet<usize>,
     window: Vec<(Instant, i64)>,
     read: i64,
     fraction: f64,
@@ -139,7 +159,7 @@ impl Tracker {
     pub fn new(elapsed_before: i64, fraction_before: Option<f64>) -> Self {
         Self {
             objects: Vec::new(),
-            current: None,
+            reading: BTreeSet::new(),
             window: vec![(Instant::now(), 0)],
             read: 0,
             fraction: fraction_before.unwrap_or(0.0),
@@ -158,7 +178,7 @@ impl Tracker {
     /// An object begins.
     pub fn started(&mut self, path: &str, estimate: Option<i64>) {
         let position = self.position(path);
-        self.current = Some(position);
+        self.reading.insert(position);
         let object = &mut self.objects[position];
         object.status = ObjectState::Reading;
         object.estimate = estimate.or(object.estimate);
@@ -182,7 +202,7 @@ impl Tracker {
         if status == ObjectState::Complete {
             object.estimate = Some(object.read);
         }
-        self.current = None;
+        self.reading.remove(&position);
     }
 
     /// The document as of now.
@@ -202,7 +222,7 @@ impl Tracker {
         }
         Progress {
             objects: self.objects.iter().take(LISTED_OBJECTS).cloned().collect(),
-            current_object: self.current.map(|current| self.objects[current].path.clone()),
+            current_object: self.reading.last().map(|latest| self.objects[*latest].path.clone()),
             estimated_items,
             fraction: estimated_items.map(|_| self.fraction),
             items_per_second: (rate * 10.0).round() / 10.0,
@@ -223,8 +243,8 @@ impl Tracker {
     }
 
     fn position(&mut self, path: &str) -> usize {
-        if let Some(current) = self.current.filter(|current| self.objects[*current].path == path) {
-            return current;
+        if let Some(reading) = self.reading.iter().find(|reading| self.objects[**reading].path == path) {
+            return *reading;
         }
         if let Some(position) = self.objects.iter().position(|object| object.path == path) {
             return position;
@@ -260,6 +280,29 @@ mod tests {
         tracker.ended("b", ObjectState::Complete);
         let progress = tracker.snapshot();
         assert_eq!((progress.estimated_items, progress.fraction), (Some(20), Some(1.0)));
+    }
+
+    #[test]
+    fn of_several_objects_on_their_way_the_one_begun_last_is_shown() {
+        let mut tracker = Tracker::new(0, None);
+        tracker.expect([("a".to_owned(), None), ("b".to_owned(), None)].into_iter());
+        tracker.started("a", None);
+        tracker.started("b", None);
+        tracker.ended("a", ObjectState::Complete);
+        assert_eq!(tracker.snapshot().current_object.as_deref(), Some("b"));
+        tracker.ended("b", ObjectState::Complete);
+        assert_eq!(tracker.snapshot().current_object, None);
+    }
+
+    #[test]
+    fn in_brief_the_objects_that_are_being_read_are_listed() {
+        let mut tracker = Tracker::new(0, None);
+        tracker.expect((0..200).map(|number| (format!("o{number}"), Some(1))));
+        tracker.started("o150", None);
+        let progress = tracker.snapshot();
+        let brief = progress.brief();
+        assert_eq!((brief.objects.len(), brief.objects[0].path.as_str()), (50, "o150"));
+        assert_eq!((brief.fraction, progress.objects.len()), (progress.fraction, 200));
     }
 
     #[test]

@@ -51,9 +51,9 @@ impl Syncs {
             if stranded.purge {
                 self.index_cleared(&stranded.connection).await?;
             }
-            self.store.finish_delete(&stranded.connection).await?;
+            self.finish_delete(&stranded.connection).await?;
         }
-        self.index.close_idle().await.map_err(Error::internal)
+        self.index.tend().await.map_err(Error::internal)
     }
 
     async fn index_cleared(&self, connection: &crate::ids::ConnectionId) -> Result<(), Error> {

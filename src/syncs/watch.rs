@@ -1,9 +1,10 @@
 //! Following a sync: a snapshot, then each change of its row (coalesced), then
-//! its end.
+//! its end. Of a sync that has ended, what is kept of its way is told again.
 
 use std::time::Duration;
 
 use futures::Stream;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -11,24 +12,43 @@ use tokio_util::sync::CancellationToken;
 use super::Syncs;
 use crate::error::{Error, Reason};
 use crate::ids::SyncId;
-use crate::store::syncs::{KeptLogLine, Sync};
+use crate::store::past::KeptProgress;
+use crate::store::syncs::{Counters, KeptLogLine, State, Sync};
 
 /// At most five events of progress a second.
 const LEAST_BETWEEN: Duration = Duration::from_millis(200);
 /// Changes made on other nodes are found by looking.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Sequence of a sync that was just asked for.
+const FIRST_SEQUENCE: i64 = 1;
+
 /// What happened to a sync.
 #[derive(Debug, Clone)]
 pub enum WatchEvent {
     /// State as of `Sync::sequence`; the first event of a fresh watch.
-    Snapshot(Box<Sync>),
+    Snapshot(Moment),
     /// Counters have changed.
-    Progress(Box<Sync>),
+    Progress(Moment),
     /// A line for people.
     Log(KeptLogLine),
     /// The end. Nothing follows.
     Finished(Box<Sync>),
+}
+
+/// A sync as it is, or was.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// The sync.
+    pub sync: Box<Sync>,
+    /// When it was so; none means now.
+    pub at: Option<i64>,
+}
+
+impl Moment {
+    fn now(sync: &Sync) -> Self {
+        Self { sync: Box::new(sync.clone()), at: None }
+    }
 }
 
 impl WatchEvent {
@@ -36,8 +56,9 @@ impl WatchEvent {
     /// before the end, so that the end still follows it.
     pub fn sequence(&self) -> i64 {
         match self {
-            Self::Snapshot(sync) if sync.state.is_terminal() => sync.sequence - 1,
-            Self::Snapshot(sync) | Self::Progress(sync) | Self::Finished(sync) => sync.sequence,
+            Self::Snapshot(moment) if moment.sync.state.is_terminal() => moment.sync.sequence - 1,
+            Self::Snapshot(moment) | Self::Progress(moment) => moment.sync.sequence,
+            Self::Finished(sync) => sync.sequence,
             Self::Log(line) => line.sequence,
         }
     }
@@ -45,7 +66,8 @@ impl WatchEvent {
 
 impl Syncs {
     /// Follows a sync from after a sequence; 0 begins with a snapshot. The stream
-    /// ends after `Finished`, or with UNAVAILABLE when `stop` ends the server.
+    /// ends after `Finished`, or with UNAVAILABLE when `stop` ends the server; with
+    /// EVENTS_EXPIRED at once where what comes after the sequence is not kept.
     pub fn watch(
         &self,
         id: SyncId,
@@ -83,6 +105,7 @@ impl Syncs {
     ) -> Result<(), Option<Error>> {
         let mut changes = self.events.subscribe(&id);
         let mut last = after_sequence;
+        let mut is_first_look = true;
         loop {
             changes.mark_unchanged();
             let sync = self
@@ -92,7 +115,13 @@ impl Syncs {
                 .map_err(Error::from)?
                 .ok_or_else(|| Error::not_found("sync", id.as_str()))?;
             if sync.sequence > last {
-                for event in self.events_since(last, &sync).await? {
+                let has_ended_before = is_first_look && sync.state.is_terminal();
+                let events = if has_ended_before {
+                    self.retold(last, &sync).await?
+                } else {
+                    self.events_since(last, &sync).await?
+                };
+                for event in events {
                     last = event.sequence();
                     sender.send(Ok(event)).await.map_err(|_| None)?;
                 }
@@ -100,6 +129,7 @@ impl Syncs {
             if sync.state.is_terminal() {
                 return Ok(());
             }
+            is_first_look = false;
             tokio::time::sleep(LEAST_BETWEEN).await;
             let _ = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
         }
@@ -109,12 +139,12 @@ impl Syncs {
     async fn events_since(&self, last: i64, sync: &Sync) -> Result<Vec<WatchEvent>, Error> {
         let mut events = Vec::new();
         if last == 0 {
-            events.push(WatchEvent::Snapshot(Box::new(sync.clone())));
+            events.push(WatchEvent::Snapshot(Moment::now(sync)));
         } else {
             let lines = self.store.sync_log(&sync.id, last).await?;
             events.extend(lines.into_iter().filter(|line| line.sequence < sync.sequence).map(WatchEvent::Log));
             if !sync.state.is_terminal() {
-                events.push(WatchEvent::Progress(Box::new(sync.clone())));
+                events.push(WatchEvent::Progress(Moment::now(sync)));
             }
         }
         if sync.state.is_terminal() {
@@ -122,4 +152,67 @@ impl Syncs {
         }
         Ok(events)
     }
+
+    /// What a sync that has ended was on its way, as far as it is kept.
+    async fn retold(&self, last: i64, sync: &Sync) -> Result<Vec<WatchEvent>, Error> {
+        let finished = WatchEvent::Finished(Box::new(sync.clone()));
+        if sync.events_expired {
+            return match last {
+                0 => Ok(vec![WatchEvent::Snapshot(Moment::now(sync)), finished]),
+                _ if last >= sync.sequence - 1 => Ok(vec![finished]),
+                _ => Err(expired(sync)),
+            };
+        }
+        let mut events: Vec<WatchEvent> = Vec::new();
+        if last == 0 {
+            events.push(WatchEvent::Snapshot(as_created(sync)));
+        }
+        let progress = self.store.kept_progress(&sync.id, last).await?;
+        events.extend(progress.into_iter().map(|kept| WatchEvent::Progress(as_kept(sync, kept))));
+        let lines = self.store.sync_log(&sync.id, last).await?;
+        events.extend(lines.into_iter().map(WatchEvent::Log));
+        events.retain(|event| event.sequence() < sync.sequence);
+        events.sort_by_key(WatchEvent::sequence);
+        events.push(finished);
+        Ok(events)
+    }
+}
+
+/// A sync as it was when it was asked for.
+fn as_created(sync: &Sync) -> Moment {
+    let at = Some(sync.created_at);
+    let sync = Sync {
+        state: State::Pending,
+        attempt: 0,
+        crashes: 0,
+        fence: 0,
+        owner: None,
+        lease_expires_at: None,
+        started_at: None,
+        finished_at: None,
+        waiting_until: None,
+        waiting_reason: None,
+        sequence: FIRST_SEQUENCE,
+        counters: Counters::default(),
+        progress: Value::Object(Map::new()),
+        checkpoint: Value::Null,
+        warnings: Value::Array(Vec::new()),
+        error_reason: None,
+        error_message: None,
+        elapsed_ms: 0,
+        ..sync.clone()
+    };
+    Moment { sync: Box::new(sync), at }
+}
+
+/// How far a sync was.
+fn as_kept(sync: &Sync, kept: KeptProgress) -> Moment {
+    let KeptProgress { sequence, at, counters, progress, elapsed_ms } = kept;
+    let sync = Sync { sequence, counters, progress, elapsed_ms, ..sync.clone() };
+    Moment { sync: Box::new(sync), at: Some(at) }
+}
+
+fn expired(sync: &Sync) -> Error {
+    let message = format!("the events of sync `{}` are not kept any more; begin anew for its end", sync.id);
+    Error::new(Reason::EventsExpired, message).with("syncId", sync.id.as_str())
 }

@@ -12,16 +12,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
+use super::Syncs;
 use super::engine::{Engine, Pass, PassError, Standing, Stop};
 use super::events::Events;
 use super::progress::{Checkpoint, Progress};
 use super::sessions::{Sessions, source_error};
 use crate::connectors::ConnectorError;
 use crate::error::{Error, Reason};
+use crate::failpoint;
 use crate::index::{IndexError, Target};
-use crate::store::connections::{AuthState, Connection, Outcome};
+use crate::store::connections::Connection;
 use crate::store::queue::{Finish, FinishOutcome, Lease, LeaseError};
-use crate::store::syncs::{JobKind, State, Sync};
+use crate::store::syncs::{JobKind, Sync};
 use crate::telemetry::trace_context;
 
 /// How long a lease lasts without a heartbeat.
@@ -33,22 +35,48 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Transient failures in a row before a sync gives up.
 const MOST_RETRIES: u32 = 8;
-const BACKOFF_FROM: Duration = Duration::from_secs(5);
-const BACKOFF_TO: Duration = Duration::from_secs(600);
 /// How long a full disk is waited for.
 const STORAGE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a sync waits after a transient failure: somewhere between the least
+/// and one that doubles with each failure, up to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// Shortest wait.
+    pub least: Duration,
+    /// Longest wait.
+    pub most: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { least: Duration::from_secs(5), most: Duration::from_secs(600) }
+    }
+}
+
+impl Backoff {
+    /// Full jitter: those that failed together do not come back together.
+    fn after(self, retries: u32) -> Duration {
+        let longest = self.least.saturating_mul(1 << retries.min(10)).min(self.most);
+        rand::rng().random_range(self.least..=longest.max(self.least))
+    }
+}
 
 /// What workers share.
 #[derive(Clone)]
 pub struct Workshop {
     /// The engine.
     pub engine: Arc<Engine>,
+    /// The other syncs.
+    pub syncs: Syncs,
     /// Sessions of sources.
     pub sessions: Sessions,
     /// Work of every kind, and the news of it.
     pub events: Events,
     /// Name of this process in leases.
     pub name: String,
+    /// How long a sync waits after its source has failed.
+    pub backoff: Backoff,
 }
 
 impl Workshop {
@@ -104,6 +132,11 @@ impl Workshop {
                     self.events.changed(&ended.id, ended.sequence);
                     self.events.work();
                 }
+                Err(LeaseError::Lost) if sync.kind == JobKind::Purge => {
+                    // Its row went with that of its connection.
+                    info!("job left");
+                    self.events.changed(&sync.id, i64::MAX);
+                }
                 Err(LeaseError::Lost) => warn!("another worker has taken the job over"),
                 Err(error) => error!(error = &error as &dyn std::error::Error, "the job's row could not be written"),
             }
@@ -149,9 +182,7 @@ impl Workshop {
         if left.lease_lost {
             return Err(LeaseError::Lost);
         }
-        let sync = self.engine.store.finish(lease, left.finish).await?;
-        self.note_outcome(&sync, left.login_refused).await;
-        Ok(sync)
+        self.engine.store.finish(lease, left.finish).await
     }
 
     async fn work_on(&self, lease: &Lease, stop: watch::Receiver<Option<Stop>>) -> Left {
@@ -170,10 +201,20 @@ impl Workshop {
     }
 
     async fn remove(&self, sync: &Sync) -> Result<u64, Error> {
+        if sync.kind == JobKind::Purge {
+            self.syncs.end_following(&sync.connection).await?;
+        }
+        if sync.kind == JobKind::Purge && failpoint::mutant("row_before_documents") {
+            self.engine.store.finish_delete(&sync.connection).await?;
+            failpoint::reach("removal.row_gone");
+        }
         let removed = self.engine.index.clear(&sync.collection, &sync.connection).await.map_err(Error::internal)?;
-        self.engine.store.set_hold(&sync.connection, None).await?;
+        failpoint::reach("removal.cleared");
+        self.engine.store.lift_hold(&sync.connection).await?;
+        failpoint::reach("removal.hold_lifted");
         if sync.kind == JobKind::Purge {
             self.engine.store.finish_delete(&sync.connection).await?;
+            failpoint::reach("removal.row_gone");
         }
         Ok(removed)
     }
@@ -204,32 +245,7 @@ impl Workshop {
         let standing = pass.standing();
         match result {
             Ok(()) => Left::succeeded(standing),
-            Err(error) => leave(sync, standing, error),
-        }
-    }
-
-    /// What the connection remembers of a job that ended.
-    async fn note_outcome(&self, sync: &Sync, login_refused: bool) {
-        let (auth, outcome) = match (sync.kind, sync.state) {
-            (JobKind::Sync, State::Succeeded) => (AuthState::Ok, Outcome::Succeeded),
-            (JobKind::Sync, State::Failed) if login_refused => (AuthState::Failed, Outcome::Failed),
-            (JobKind::Sync, State::Failed) => (AuthState::Untested, Outcome::Failed),
-            _ => return,
-        };
-        let noted = self
-            .engine
-            .store
-            .note_outcome(
-                &sync.connection,
-                sync.config_version,
-                sync.credentials_version,
-                auth,
-                outcome,
-                sync.error_message.as_deref(),
-            )
-            .await;
-        if let Err(error) = noted {
-            warn!(error = &error as &dyn std::error::Error, "the outcome could not be noted");
+            Err(error) => leave(sync, standing, error, self.backoff),
         }
     }
 }
@@ -257,21 +273,21 @@ pub fn target_of(connection: &Connection) -> Target {
 /// How a job is left.
 struct Left {
     finish: Finish,
-    login_refused: bool,
     lease_lost: bool,
 }
 
 impl Left {
     fn with(outcome: FinishOutcome, standing: Standing) -> Self {
-        let Standing { counters, progress, checkpoint, warnings: _ } = standing;
+        let Standing { counters, progress, checkpoint, marks, warnings: _ } = standing;
         Self {
             finish: Finish {
                 outcome,
                 counters,
                 progress: serde_json::to_value(progress).unwrap_or_default(),
                 checkpoint: serde_json::to_value(checkpoint).ok(),
+                marks,
+                login_refused: false,
             },
-            login_refused: false,
             lease_lost: false,
         }
     }
@@ -279,8 +295,14 @@ impl Left {
     /// The job's own numbers stay as they are.
     fn unchanged(sync: &Sync, outcome: FinishOutcome) -> Self {
         Self {
-            finish: Finish { outcome, counters: sync.counters, progress: sync.progress.clone(), checkpoint: None },
-            login_refused: false,
+            finish: Finish {
+                outcome,
+                counters: sync.counters,
+                progress: sync.progress.clone(),
+                checkpoint: None,
+                marks: Vec::new(),
+                login_refused: false,
+            },
             lease_lost: false,
         }
     }
@@ -314,7 +336,7 @@ impl Left {
 }
 
 /// What an error means for the job.
-fn leave(sync: &Sync, mut standing: Standing, error: PassError) -> Left {
+fn leave(sync: &Sync, mut standing: Standing, error: PassError, backoff: Backoff) -> Left {
     match error {
         PassError::Stopped(Stop::Cancelled) => Left::with(FinishOutcome::Cancelled, standing),
         PassError::Stopped(Stop::Shutdown) => Left::with(FinishOutcome::HandBack, standing),
@@ -341,7 +363,7 @@ fn leave(sync: &Sync, mut standing: Standing, error: PassError) -> Left {
                 retries = standing.checkpoint.retries,
                 "trying again later"
             );
-            let wait = backoff(standing.checkpoint.retries);
+            let wait = backoff.after(standing.checkpoint.retries);
             let reason = format!("{error}; trying again");
             Left::waiting(sync, Some(standing), wait, &reason)
         }
@@ -350,12 +372,17 @@ fn leave(sync: &Sync, mut standing: Standing, error: PassError) -> Left {
             let error = source_error(error);
             log_cause(&error);
             let mut left = failed(standing, error.reason(), error.message());
-            left.login_refused = login_refused;
+            left.finish.login_refused = login_refused;
             left
         }
         PassError::Index(error @ IndexError::StorageFull(_)) => {
             warn!(error = &error as &dyn std::error::Error, "storage is full");
             Left::waiting(sync, Some(standing), STORAGE_WAIT, "storage_full: the server's disk is full")
+        }
+        PassError::Index(IndexError::Superseded) => {
+            let mut left = Left::with(FinishOutcome::HandBack, standing);
+            left.lease_lost = true;
+            left
         }
         PassError::Index(error) => {
             error!(error = &error as &dyn std::error::Error, "the index failed");
@@ -363,7 +390,7 @@ fn leave(sync: &Sync, mut standing: Standing, error: PassError) -> Left {
         }
         PassError::Lease(error) => {
             error!(error = &error as &dyn std::error::Error, "the store failed");
-            Left::waiting(sync, Some(standing), BACKOFF_FROM, "the metadata store did not answer")
+            Left::waiting(sync, Some(standing), backoff.least, "the metadata store did not answer")
         }
         PassError::Failed(error) => {
             log_cause(&error);
@@ -391,13 +418,7 @@ fn is_transient(error: &ConnectorError) -> bool {
 /// A sync that gets further between failures may go on for as long as it does.
 fn made_progress(sync: &Sync, now: &Checkpoint) -> bool {
     let before: Checkpoint = serde_json::from_value(sync.checkpoint.clone()).unwrap_or_default();
-    now.finished.len() > before.finished.len()
-}
-
-/// Full jitter: somewhere between the least wait and one that doubles.
-fn backoff(retries: u32) -> Duration {
-    let longest = BACKOFF_FROM.saturating_mul(1 << retries.min(10)).min(BACKOFF_TO);
-    rand::rng().random_range(BACKOFF_FROM..=longest)
+    now.finished.len() > before.finished.len() || now.positions != before.positions
 }
 
 /// The private cause is logged where the error stops travelling.

@@ -42,6 +42,20 @@ pub const ALL: &[Metric] = &[
     metric("rpc.server.calls", Kind::Counter, Unit::Count, "Calls answered, by method and status code"),
     metric("rpc.server.call.duration", Kind::Histogram, Unit::Seconds, "Time of a call, by method and status code"),
     metric("tributary_syncs_started_total", Kind::Counter, Unit::Count, "Syncs asked for"),
+    metric("tributary_followers", Kind::Gauge, Unit::Count, "Connections that this process follows"),
+    metric(
+        "tributary_follow_retained_wal_bytes",
+        Kind::Gauge,
+        Unit::Bytes,
+        "Most that a source keeps of its log for a connection that this process follows",
+    ),
+    metric(
+        "tributary_follow_delay_seconds",
+        Kind::Histogram,
+        Unit::Seconds,
+        "From a commit, by the source's clock, until it is searchable",
+    ),
+    metric("tributary_follow_changes_total", Kind::Counter, Unit::Count, "Changes of records taken in by following"),
     metric("tributary_sync_duration_seconds", Kind::Histogram, Unit::Seconds, "Time that a worker held a sync"),
 ];
 

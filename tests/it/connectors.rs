@@ -1,6 +1,6 @@
 //! Each source, against the real thing.
 
 mod files;
-mod passes;
-mod postgresql;
+pub mod passes;
+pub mod postgresql;
 mod sqlite;

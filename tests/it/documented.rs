@@ -30,7 +30,7 @@ async fn the_catalogue_is_as_documented() {
     let documented = json!({
         "id": "<any>", "name": "PostgreSQL", "shortName": "postgresql",
         "description": "Connect to PostgreSQL databases", "authMethods": ["credentials"], "labels": ["database"],
-        "supportsContinuous": false,
+        "supportsContinuous": true,
     });
     contains(listed, &documented, "source");
     assert!(body.get("nextPageToken").is_none(), "{body}");

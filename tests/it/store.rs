@@ -10,6 +10,7 @@ use tributary::store::connections::{
     AuthState, Connection, ConnectionPatch, DeletionHold, Lifecycle, NewConnection, NewCredentials, Order, Outcome,
     Schedule, Sealed,
 };
+use tributary::store::followers::FollowNote;
 use tributary::store::idempotency::{Begun, Completion};
 use tributary::store::keys::{CreateKeyError, NewKey};
 use tributary::store::queue::{CancelError, Commit, EnqueueError, Finish, FinishOutcome, Lease, LeaseError, NewSync};
@@ -105,6 +106,7 @@ on_both! {
     edits_that_matter_to_a_job_are_refused_while_it_is_active
     new_credentials_forget_what_was_known_of_the_old
     an_outcome_of_old_versions_is_not_noted
+    a_connection_knows_how_its_sync_ended_as_soon_as_it_has
     a_deletion_hold_is_set_and_lifted
     only_due_connections_that_may_run_are_due
     a_delete_ends_with_nothing_left
@@ -112,6 +114,8 @@ on_both! {
     an_edit_and_a_run_never_both_win
     a_job_goes_through_its_life
     errors_beyond_a_thousand_are_counted_and_not_kept
+    an_item_that_fails_again_in_a_later_attempt_is_listed_once
+    kept_progress_is_thinned_evenly
     an_expired_lease_is_taken_over_and_the_old_worker_cannot_write
     a_job_is_poisoned_after_five_crashes
     a_job_handed_back_is_taken_again_at_once
@@ -125,6 +129,35 @@ on_both! {
     an_idempotency_key_has_one_effect_and_one_answer
     a_run_and_its_answer_are_kept_together
     a_setting_is_put_once
+    a_connection_has_one_follower_whose_fence_only_grows
+}
+
+async fn a_connection_has_one_follower_whose_fence_only_grows(bench: Bench) {
+    let store = &bench.store;
+    let connection = connection(store).await;
+    let take = async |owner: &str| store.take_follower(&connection.id, owner, LEASE).await.expect("it answers");
+    let first = take("one").await.expect("nobody has it");
+    assert!(take("two").await.is_none(), "one has it");
+    let position =
+        |at: &str| FollowNote { position: Some(at.to_owned()), in_step: Some(true), ..FollowNote::default() };
+    store.note_follower(&first, position("0/1")).await.expect("the lease stands");
+    bench.execute("UPDATE followers SET lease_expires_at = 0").await;
+    let second = take("two").await.expect("the lease of one has run out");
+    assert!(matches!(store.note_follower(&first, position("0/0")).await, Err(LeaseError::Lost)));
+    assert!(matches!(store.renew_follower(&first, LEASE).await, Err(LeaseError::Lost)));
+    store.renew_follower(&second, LEASE).await.expect("the lease stands");
+    let found = async || store.followers(std::slice::from_ref(&connection.id)).await.expect("it answers");
+    let follower = &found().await[&connection.id];
+    assert_eq!((follower.position.as_deref(), follower.in_step), (Some("0/1"), true));
+    // A clear takes documents that a follower would not bring again.
+    store.enqueue(&new_sync(&connection.id, JobKind::Clear)).await.expect("it is enqueued");
+    assert!(!found().await[&connection.id].in_step);
+    store.release_follower(second).await.expect("the lease stands");
+    let third = take("three").await.expect("nobody has it");
+    assert!(store.break_follower(&connection.id).await.expect("it answers"));
+    assert!(matches!(store.renew_follower(&third, LEASE).await, Err(LeaseError::Lost)));
+    store.forget_follower(&connection.id).await.expect("it answers");
+    assert!(found().await.is_empty());
 }
 
 async fn collection(store: &Store) -> CollectionId {
@@ -186,7 +219,14 @@ async fn taken(store: &Store, lease: Duration) -> Lease {
 }
 
 fn finish(outcome: FinishOutcome) -> Finish {
-    Finish { outcome, counters: Counters::default(), progress: json!({}), checkpoint: None }
+    Finish {
+        outcome,
+        counters: Counters::default(),
+        progress: json!({}),
+        checkpoint: None,
+        marks: Vec::new(),
+        login_refused: false,
+    }
 }
 
 fn succeeded() -> Finish {
@@ -426,15 +466,42 @@ async fn an_outcome_of_old_versions_is_not_noted(bench: Bench) {
     assert_eq!(noted.status_message.as_deref(), Some("slow"));
 }
 
+async fn a_connection_knows_how_its_sync_ended_as_soon_as_it_has(bench: Bench) {
+    let store = &bench.store;
+    let id = connection(store).await.id;
+    let failed = || finish(FinishOutcome::Failed { reason: "SOURCE_UNREACHABLE".into(), message: "away".into() });
+    let ends = [
+        (succeeded(), AuthState::Ok, Outcome::Succeeded, None),
+        (failed(), AuthState::Ok, Outcome::Failed, Some("away")),
+        (Finish { login_refused: true, ..failed() }, AuthState::Failed, Outcome::Failed, Some("away")),
+        // Whoever was not even reached has not taken the login either.
+        (failed(), AuthState::Failed, Outcome::Failed, Some("away")),
+        (finish(FinishOutcome::Cancelled), AuthState::Failed, Outcome::Failed, Some("away")),
+        (succeeded(), AuthState::Ok, Outcome::Succeeded, None),
+    ];
+    for (end, auth, outcome, message) in ends {
+        run(store, &id).await;
+        let lease = taken(store, LEASE).await;
+        store.finish(lease, end).await.expect("it ends");
+        let noted = store.connection(&id).await.expect("it answers").expect("a connection");
+        assert_eq!((noted.auth, noted.outcome, noted.status_message.as_deref()), (auth, outcome, message));
+    }
+}
+
 async fn a_deletion_hold_is_set_and_lifted(bench: Bench) {
     let store = &bench.store;
     let id = connection(store).await.id;
     let hold = DeletionHold { items: 40, indexed_items: 100, sync: SyncId::mint(), created_at: 0 };
-    store.set_hold(&id, Some(&hold)).await.expect("set");
+    run(store, &id).await;
+    let lease = taken(store, LEASE).await;
+    store.set_hold(&lease, Some(&hold)).await.expect("set");
     let set = store.connection(&id).await.expect("it answers").and_then(|connection| connection.hold).expect("a hold");
     assert_eq!((set.items, set.indexed_items, &set.sync), (40, 100, &hold.sync));
     assert!(set.created_at > 1_700_000_000_000);
-    store.set_hold(&id, None).await.expect("lifted");
+    store.lift_hold(&id).await.expect("lifted");
+    assert_eq!(store.connection(&id).await.expect("it answers").expect("a connection").hold, None);
+    store.set_hold(&lease, Some(&hold)).await.expect("set");
+    store.set_hold(&lease, None).await.expect("lifted");
     assert_eq!(store.connection(&id).await.expect("it answers").expect("a connection").hold, None);
 }
 
@@ -534,6 +601,7 @@ async fn a_job_goes_through_its_life(bench: Bench) {
     let commit = Commit {
         counters: Counters { read: 10, inserted: 9, failed: 1, ..Counters::default() },
         progress: json!({"objects": ["orders"]}),
+        brief: json!({}),
         checkpoint: Some(json!({"key": 10})),
         errors: vec![failed_item(1)],
         log: vec![LogLine { level: "warning".into(), message: "one item failed".into() }],
@@ -585,6 +653,38 @@ async fn errors_beyond_a_thousand_are_counted_and_not_kept(bench: Bench) {
     drop(held);
 }
 
+async fn an_item_that_fails_again_in_a_later_attempt_is_listed_once(bench: Bench) {
+    let store = &bench.store;
+    let job = run(store, &connection(store).await.id).await;
+    let old = taken(store, Duration::ZERO).await;
+    let commit = Commit { errors: vec![failed_item(1), failed_item(2)], ..Commit::default() };
+    store.commit(&old, &commit).await.expect("it holds");
+    store.reap(5).await.expect("it answers");
+    let new = taken(store, LEASE).await;
+    let commit = Commit { errors: vec![failed_item(1), failed_item(2), failed_item(3)], ..Commit::default() };
+    store.commit(&new, &commit).await.expect("it holds");
+    let kept = store.sync_errors(&job.id, 0, 10).await.expect("errors");
+    assert_eq!(kept.iter().map(|kept| kept.error.clone()).collect::<Vec<_>>(), [1, 2, 3].map(failed_item));
+    drop(new);
+}
+
+async fn kept_progress_is_thinned_evenly(bench: Bench) {
+    let store = &bench.store;
+    let job = run(store, &connection(store).await.id).await;
+    let held = taken(store, LEASE).await;
+    for read in 0..900 {
+        let commit = Commit { counters: Counters { read, ..Counters::default() }, ..Commit::default() };
+        store.commit(&held, &commit).await.expect("it holds");
+    }
+    let kept = store.kept_progress(&job.id, 0).await.expect("progress");
+    let read: Vec<i64> = kept.iter().map(|kept| kept.counters.read).collect();
+    assert_eq!(read, (0..900).step_by(4).collect::<Vec<_>>());
+    assert!(kept.windows(2).all(|pair| pair[0].sequence < pair[1].sequence && pair[0].at <= pair[1].at));
+    let after = kept[100].sequence;
+    assert_eq!(store.kept_progress(&job.id, after).await.expect("progress"), kept[101..]);
+    drop(held);
+}
+
 async fn an_expired_lease_is_taken_over_and_the_old_worker_cannot_write(bench: Bench) {
     let store = &bench.store;
     run(store, &connection(store).await.id).await;
@@ -598,6 +698,10 @@ async fn an_expired_lease_is_taken_over_and_the_old_worker_cannot_write(bench: B
     assert!(matches!(store.renew(&old, LEASE).await, Err(LeaseError::Lost)));
     let commit = Commit { errors: vec![failed_item(1)], ..Commit::default() };
     assert!(matches!(store.commit(&old, &commit).await, Err(LeaseError::Lost)));
+    let hold = DeletionHold { items: 4, indexed_items: 5, sync: old.sync.id.clone(), created_at: 0 };
+    assert!(matches!(store.set_hold(&old, Some(&hold)).await, Err(LeaseError::Lost)));
+    let held = store.connection(&old.sync.connection).await.expect("it answers").and_then(|found| found.hold);
+    assert_eq!(held, None);
     assert!(matches!(store.finish(old, succeeded()).await, Err(LeaseError::Lost)));
     assert_eq!(store.sync(&new.sync.id).await.expect("it answers"), before);
     store.commit(&new, &commit).await.expect("the new one writes");

@@ -6,5 +6,7 @@
 
 pub mod grpc;
 pub mod postgres;
+pub mod process;
 pub mod server;
+pub mod tls;
 pub mod tools;

@@ -172,12 +172,76 @@ async fn many_deletions_at_once_are_held_until_released() {
 
     server.post(&format!("{path}/deletions/discard"), json!({})).await.ok();
     assert!(server.get(&path).await.ok()["sourceConnection"].get("deletionHold").is_none());
-    server.sync(&connection).await;
+    server.post(&format!("{path}/deletions/discard"), json!({})).await.error(400, "no_deletion_hold");
+    assert_eq!(server.items(&collection).await.len(), 500, "discarding keeps the documents");
+    // The next sync looks anew, deletes nothing and asks again.
+    let again = server.sync(&connection).await;
+    assert_eq!(counts(&again), expected(0, 0, 0, 0));
+    assert_eq!(again["warnings"][0]["code"], "deletions_held", "{again}");
+    let seen = server.get(&path).await.ok();
+    assert_eq!(seen["sourceConnection"]["deletionHold"]["syncId"], again["id"]);
+    assert_eq!(server.items(&collection).await.len(), 500);
     let released = server.post(&format!("{path}/deletions/release"), json!({})).await.ok();
     let released = server.finished(released["syncId"].as_str().unwrap()).await;
     assert_eq!(counts(&released), expected(0, 0, 500, 0));
     assert!(server.items(&collection).await.is_empty());
     assert!(server.get(&path).await.ok()["sourceConnection"].get("deletionHold").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discarded_hold_is_over_once_the_rows_are_back() {
+    let database = Database::create().await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t SELECT i, 'n' FROM generate_series(1, 500) i;
+             CREATE TABLE kept AS TABLE t",
+        )
+        .await
+        .unwrap();
+    let server = Server::start().await;
+    let collection = server.collection("Back").await;
+    let connection = server.postgres_connection(&collection, &database, json!({"tables": ["public.t"]})).await;
+    let path = format!("/api/v1/source-connections/{connection}");
+    server.sync(&connection).await;
+    client.batch_execute("DELETE FROM t WHERE id > 50").await.unwrap();
+    assert_eq!(server.sync(&connection).await["warnings"][0]["code"], "deletions_held");
+    server.post(&format!("{path}/deletions/discard"), json!({})).await.ok();
+    client.batch_execute("INSERT INTO t SELECT * FROM kept WHERE id > 60").await.unwrap();
+    // Ten are gone: that is no accident, and the rest is as the index kept it.
+    assert_eq!(counts(&server.sync(&connection).await), expected(0, 0, 10, 490));
+    assert!(server.get(&path).await.ok()["sourceConnection"].get("deletionHold").is_none());
+    assert_eq!(counts(&server.sync(&connection).await), expected(0, 0, 0, 490));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_stands_when_a_later_sync_could_not_look() {
+    let database = Database::create().await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a SELECT generate_series(1, 500);
+             CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (1);
+             CREATE ROLE looker LOGIN PASSWORD 'looker'; GRANT SELECT ON a, b TO looker",
+        )
+        .await
+        .unwrap();
+    let server = Server::start().await;
+    let collection = server.collection("Look").await;
+    let body = json!({"collectionId": collection, "sourceShortName": "postgresql", "name": "D",
+        "config": {"tables": ["public.a", "public.b"]},
+        "credentials": {"host": "127.0.0.1", "port": database.port, "database": database.name,
+            "username": "looker", "password": "looker"}});
+    let body = server.post("/api/v1/source-connections", body).await.ok();
+    let connection = body["sourceConnection"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/source-connections/{connection}");
+    server.sync(&connection).await;
+    client.batch_execute("DELETE FROM a").await.unwrap();
+    assert_eq!(server.sync(&connection).await["warnings"][0]["code"], "deletions_held");
+    client.batch_execute("REVOKE SELECT ON a FROM looker").await.unwrap();
+    assert_eq!(server.sync(&connection).await["status"], "failed");
+    assert_eq!(server.get(&path).await.ok()["sourceConnection"]["deletionHold"]["items"], "500");
+    assert_eq!(server.items(&collection).await.len(), 501);
 }
 
 #[tokio::test(flavor = "multi_thread")]

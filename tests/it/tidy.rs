@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("record", 0),
     ("report", 0),
     ("error", 0),
+    ("failpoint", 0),
     ("filter", 0),
     ("config", 0),
     ("telemetry", 0),

@@ -179,7 +179,8 @@ fn populated(given: &v1::SourceConnection) -> Vec<&'static str> {
 fn status_message(view: &View) -> Option<String> {
     match view.status {
         Status::Error | Status::NeedsAttention => view.connection.status_message.clone(),
-        Status::Pending | Status::Connected | Status::Syncing | Status::Paused | Status::Deleting => None,
+        Status::Pending | Status::Connected | Status::Syncing => view.following.clone(),
+        Status::Paused | Status::Deleting => None,
     }
 }
 

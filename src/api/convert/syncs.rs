@@ -73,8 +73,8 @@ pub fn sync_error(kept: KeptSyncError) -> v1::SyncError {
 pub fn event(event: WatchEvent, now_ms: i64) -> v1::WatchSyncResponse {
     let sequence = event.sequence();
     let (at, event) = match event {
-        WatchEvent::Snapshot(row) => (now_ms, Event::Snapshot(sync(&row))),
-        WatchEvent::Progress(row) => (now_ms, Event::Progress(progress(&row))),
+        WatchEvent::Snapshot(moment) => (moment.at.unwrap_or(now_ms), Event::Snapshot(sync(&moment.sync))),
+        WatchEvent::Progress(moment) => (moment.at.unwrap_or(now_ms), Event::Progress(progress(&moment.sync))),
         WatchEvent::Log(kept) => {
             (kept.at, Event::Log(v1::SyncLogLine { level: level(&kept.line.level).into(), message: kept.line.message }))
         }

@@ -14,6 +14,7 @@ fn stage_name(kind: StageKind) -> &'static str {
         StageKind::Login => "login",
         StageKind::Permission => "permission",
         StageKind::Read => "read",
+        StageKind::Follow => "follow",
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::connectors::ConnectorError;
 use crate::connectors::files::Shape;
 use crate::connectors::files::config::Config;
 use crate::connectors::files::walk::{self, Entry, ROOT, Selection, Walk};
 use crate::connectors::paths::{self, ConfinementError};
-use crate::connectors::{ConnectorError, Message, Output, ReadRequest, Scope};
+use crate::connectors::reading::{Message, Output, ReadRequest, Rest, Scope};
 use crate::record::{Batch, Fingerprint, RawRecord};
 
 const BATCH_RECORDS: usize = 200;
@@ -104,18 +105,23 @@ fn read_object(
             object: Arc::clone(object),
             records,
             bytes_read,
+            position: None,
             shape: shape.clone(),
         }))
     };
     let wanted = sample.map_or(usize::MAX, |sample| usize::try_from(sample).unwrap_or(usize::MAX));
-    for file in walk.by_ref().take(wanted) {
+    let mut left = wanted;
+    while left > 0
+        && let Some(file) = walk.next()
+    {
+        left -= 1;
         match read_file(folder, config, &file) {
             Ok(Some((record, read))) => {
                 bytes += read;
                 counted += 1;
                 batch.push(record);
             }
-            Ok(None) => {}
+            Ok(None) => walk.note_vanished(),
             Err((code, message)) => {
                 counted += 1;
                 let (object, source_key) = (Arc::clone(object), file.path);
@@ -136,9 +142,13 @@ fn read_object(
         // A sample proves nothing.
         return Ok(());
     }
+    let is_whole = walk.is_whole(object);
     let object = Arc::clone(object);
-    output.blocking_send(if walk.unlisted == 0 {
-        Message::Complete { object, counted: Some(counted) }
+    output.blocking_send(if walk.unlisted == 0 && is_whole {
+        Message::Complete { object, counted: Some(counted), rest: Rest::Gone, mark: None }
+    } else if !is_whole {
+        let message = "it went away while it was read; the next sync looks again".to_owned();
+        Message::Failed { object, code: "unreadable", message }
     } else {
         let message = format!("{} folders in it cannot be listed", walk.unlisted);
         Message::Failed { object, code: "unreadable", message }

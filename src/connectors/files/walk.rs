@@ -103,6 +103,7 @@ pub(super) struct Walk<'a> {
     files: VecDeque<Entry>,
     /// Folders that could not be listed: what is in them is not proved gone.
     pub(super) unlisted: usize,
+    vanished: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -114,14 +115,30 @@ impl<'a> Walk<'a> {
             folders: vec![object.to_owned()],
             files: VecDeque::new(),
             unlisted: 0,
+            vanished: false,
         }
+    }
+
+    /// True when the whole is still there, as far as anything in it was found to
+    /// have gone since it was listed: a folder that is no longer mounted looks
+    /// like one that was emptied.
+    pub(super) fn is_whole(&self, object: &str) -> bool {
+        !self.vanished || list(&self.root, object).is_ok()
+    }
+
+    /// Something was listed and is gone.
+    pub(super) fn note_vanished(&mut self) {
+        self.vanished = true;
     }
 
     fn enter(&mut self, folder: &str) {
         let entries = match list(&self.root, folder) {
             Ok(entries) => entries,
             // Gone since its parent was listed.
-            Err(ConfinementError::NotFound) => return,
+            Err(ConfinementError::NotFound) => {
+                self.vanished = true;
+                return;
+            }
             Err(_) => {
                 self.unlisted += 1;
                 return;

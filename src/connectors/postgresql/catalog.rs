@@ -30,6 +30,12 @@ impl Table {
         matches!(self.relation.as_str(), "r" | "p" | "m")
     }
 
+    /// Its rows lie in files of its own: those of children by inheritance are read
+    /// with the children.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.relation.as_str(), "r" | "m")
+    }
+
     /// Rows of a child by inheritance are read with the child.
     pub(super) fn has_children_by_inheritance(&self) -> bool {
         self.relation == "r"
@@ -43,6 +49,10 @@ pub(super) struct Column {
     /// Name of the type as SQL writes it: `character varying(20)`.
     pub(super) type_name: String,
     pub(super) kind: Kind,
+    /// Number in the table; never used twice.
+    pub(super) number: i16,
+    /// The text of a value never changes behind its back.
+    pub(super) is_stable: bool,
 }
 
 /// Columns and key of a table.
@@ -55,21 +65,30 @@ pub(super) struct Layout {
 }
 
 /// Partitions are read through their parent; objects of sessions and of the
-/// system are nobody's data.
+/// system are nobody's data. Each row says how many there are: what a list lacks
+/// counts as gone, so it has to prove that it is whole.
 const TABLES: &str = "\
     SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
         CASE WHEN c.relkind = 'p' THEN (SELECT sum(greatest(leaf.reltuples, 0))::float8 \
                  FROM pg_partition_tree(c.oid) part JOIN pg_class leaf ON leaf.oid = part.relid WHERE part.isleaf) \
              WHEN c.reltuples < 0 OR c.relkind = 'v' THEN NULL \
              ELSE c.reltuples::float8 END, \
-        has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT') \
+        has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT'), \
+        count(*) OVER () \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't' \
         AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
     ORDER BY n.nspname, c.relname";
 
+/// True when a table has other files now than it had in the snapshot: the one
+/// given, and where that is not all that its rows come from, any.
+pub(super) const REWRITTEN: &str = "\
+    SELECT EXISTS (SELECT FROM pg_class c \
+        WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND c.oid >= 16384 \
+            AND (c.oid = $1 OR NOT $2) AND pg_relation_filenode(c.oid) <> c.relfilenode)";
+
 const COLUMNS: &str = "\
-    SELECT a.attrelid, a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod) \
+    SELECT a.attrelid, a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod), a.attnum \
     FROM pg_attribute a \
     WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped \
         AND has_column_privilege(a.attrelid, a.attnum, 'SELECT') \
@@ -117,6 +136,13 @@ pub(super) async fn schemas(session: &Session, limit: Duration) -> Result<Vec<St
 /// All tables.
 pub(super) async fn tables(session: &Session, limit: Duration) -> Result<Vec<Table>, ConnectorError> {
     let rows = answered(limit, session.client.query(TABLES, &[])).await?;
+    let listed = match rows.first() {
+        Some(first) => field::<i64>(first, 6)?,
+        None => 0,
+    };
+    if usize::try_from(listed) != Ok(rows.len()) {
+        return Err(ConnectorError::Unexpected("the list of tables is not whole".into()));
+    }
     rows.iter().map(table).collect()
 }
 
@@ -154,6 +180,8 @@ pub(super) async fn layouts(
             name: field(row, 1)?,
             type_name: field(row, 3)?,
             kind: kinds::resolve(&types, field(row, 2)?),
+            number: field(row, 4)?,
+            is_stable: kinds::is_stable(&types, field(row, 2)?),
         });
     }
     for row in answered(limit, session.client.query(KEYS, &[&tables])).await? {

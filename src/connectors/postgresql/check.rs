@@ -8,7 +8,7 @@ use super::catalog::{self, Table};
 use super::read::{ObjectError, PERMISSION_MISSING, copy, layouts_of, next_line, path_of};
 use super::selection::Selection;
 use super::session::Session;
-use super::shape::{Keys, Shape};
+use super::shape::{Keys, Rows, Shape};
 use super::{PostgreSql, document, session};
 use crate::connectors::{Account, ConnectorError};
 use crate::egress::Timeouts;
@@ -51,6 +51,14 @@ async fn check_objects(
     }
     let mut tables: Vec<Table> =
         all.into_iter().filter(|table| selection.includes(&table.schema, &table.name)).collect();
+    if selection.has_cursors() {
+        let layouts = layouts_of(session, limits, &tables).await?;
+        if let Err(error) = selection.check_cursors(&tables, &layouts) {
+            let hint = "correct `config.cursorColumns`: each names columns of dates, timestamps or whole numbers";
+            report.failed(StageKind::Permission, None, began.elapsed(), "cursor_unusable", hint);
+            outcome = outcome.and(Err(error));
+        }
+    }
     if !selection.is_explicit() {
         let before = tables.len();
         tables.retain(|table| table.readable);
@@ -125,7 +133,8 @@ async fn check_object(
 }
 
 async fn read_one(session: &Session, limits: Timeouts, shape: &Shape) -> Result<(), ObjectError> {
-    let mut rows = pin!(copy(session, limits, shape, Some(1)).await?);
+    let statement = shape.copy_statement(Rows::Sample(1), false);
+    let mut rows = pin!(copy(session, limits, &statement).await?);
     let mut keys = Keys::new(shape);
     while let Some(line) = next_line(&mut rows, limits).await? {
         let undecodable = ObjectError::Object("undecodable", "a row was read, but cannot become a document");

@@ -1,5 +1,8 @@
 //! A row to a document.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use super::line;
@@ -30,15 +33,47 @@ const UPDATED: [&str; 9] = [
     "last_update",
 ];
 
-type Fields = [Option<String>];
+type Fields<'a> = [Option<Cow<'a, str>>];
+
+/// What columns are to a document, by their names: positions, preferred first.
+pub(super) struct Roles {
+    title: Vec<usize>,
+    created: Vec<usize>,
+    updated: Vec<usize>,
+}
+
+impl Roles {
+    /// The roles of a table's columns.
+    pub(super) fn of(columns: &[ShapeColumn]) -> Self {
+        let shown = || columns.iter().enumerate().filter(|(_, column)| column.visible);
+        let (named, others): (Vec<_>, Vec<_>) =
+            shown().filter(|(_, column)| column.kind.is_text()).partition(|(_, column)| {
+                let name = column.name.to_lowercase();
+                TITLE_WORDS.iter().any(|word| name.ends_with(word))
+            });
+        let moments = |names: &[&str]| {
+            let position = |name: &&str| {
+                let is_it = |column: &ShapeColumn| column.kind.is_timestamp() && column.name.eq_ignore_ascii_case(name);
+                shown().find(|(_, column)| is_it(column)).map(|(position, _)| position)
+            };
+            names.iter().filter_map(position).collect()
+        };
+        Self {
+            title: named.into_iter().chain(others).map(|(position, _)| position).collect(),
+            created: moments(&CREATED),
+            updated: moments(&UPDATED),
+        }
+    }
+}
 
 /// The document of one row.
 pub(super) fn decode(shape: &Shape, record: &RawRecord) -> Result<Document, RecordError> {
     let fields = line::fields(&record.payload, shape.columns.len())
         .map_err(|_| RecordError { code: "undecodable", message: "the row is not text that can be read".to_owned() })?;
-    let metadata: Map<String, Value> = shown(shape, &fields)
-        .map(|(column, text)| (column.name.clone(), text.map_or(Value::Null, |text| typed(&column.kind, text))))
-        .collect();
+    let mut metadata = Map::with_capacity(shape.columns.len());
+    for (column, text) in shown(shape, &fields) {
+        metadata.insert(column.name.clone(), text.map_or(Value::Null, |text| typed(&column.kind, text)));
+    }
     let from_template = |name: &str, template: &Option<String>| match template {
         Some(template) => templates::render(template, &metadata).map(Some).map_err(|()| RecordError {
             code: "template_failed",
@@ -54,13 +89,13 @@ pub(super) fn decode(shape: &Shape, record: &RawRecord) -> Result<Document, Reco
         body: body.unwrap_or_else(|| body_of(shape, &metadata)),
         url,
         kind: "row".to_owned(),
-        created_at: moment(shape, &fields, &CREATED),
-        updated_at: moment(shape, &fields, &UPDATED),
+        created_at: moment(shape, &fields, &shape.roles.created),
+        updated_at: moment(shape, &fields, &shape.roles.updated),
         metadata,
     })
 }
 
-fn shown<'a>(shape: &'a Shape, fields: &'a Fields) -> impl Iterator<Item = (&'a ShapeColumn, Option<&'a str>)> {
+fn shown<'a>(shape: &'a Shape, fields: &'a Fields<'_>) -> impl Iterator<Item = (&'a ShapeColumn, Option<&'a str>)> {
     shape
         .columns
         .iter()
@@ -70,18 +105,9 @@ fn shown<'a>(shape: &'a Shape, fields: &'a Fields) -> impl Iterator<Item = (&'a 
 }
 
 /// The first text that reads as a title by its column's name, else the first.
-fn title_of(shape: &Shape, fields: &Fields) -> Option<String> {
-    let texts = || {
-        shown(shape, fields).filter_map(|(column, text)| {
-            let text = text.filter(|text| column.kind.is_text() && !text.trim().is_empty())?;
-            Some((column, text))
-        })
-    };
-    let named = texts().find(|(column, _)| {
-        let name = column.name.to_lowercase();
-        TITLE_WORDS.iter().any(|word| name.ends_with(word))
-    });
-    named.or_else(|| texts().next()).map(|(_, text)| text.to_owned())
+fn title_of(shape: &Shape, fields: &Fields<'_>) -> Option<String> {
+    let text = |position: &usize| fields[*position].as_deref().filter(|text| !text.trim().is_empty());
+    shape.roles.title.iter().find_map(text).map(str::to_owned)
 }
 
 fn first_line(text: &str) -> String {
@@ -103,25 +129,26 @@ fn words(value: &Value) -> String {
     }
 }
 
+/// `metadata` has the visible columns in their order.
 fn body_of(shape: &Shape, metadata: &Map<String, Value>) -> String {
     let mut body = String::new();
-    for column in shape.columns.iter().filter(|column| column.visible && !column.kind.is_bytes()) {
-        if let Some(value) = metadata.get(&column.name).filter(|value| !value.is_null()) {
-            if !body.is_empty() {
-                body.push('\n');
-            }
-            body.push_str(&column.name);
-            body.push_str(": ");
-            body.push_str(&words(value));
+    let columns = shape.columns.iter().filter(|column| column.visible).zip(metadata.values());
+    for (column, value) in columns.filter(|(column, value)| !column.kind.is_bytes() && !value.is_null()) {
+        if !body.is_empty() {
+            body.push('\n');
+        }
+        body.push_str(&column.name);
+        body.push_str(": ");
+        match value {
+            Value::String(text) => body.push_str(text),
+            // Writing to a text does not fail.
+            other => drop(write!(body, "{other}")),
         }
     }
     body
 }
 
-fn moment(shape: &Shape, fields: &Fields, names: &[&str]) -> Option<i64> {
-    names.iter().find_map(|name| {
-        let (column, text) = shown(shape, fields)
-            .find(|(column, _)| column.kind.is_timestamp() && column.name.eq_ignore_ascii_case(name))?;
-        microseconds(&column.kind, text?)
-    })
+fn moment(shape: &Shape, fields: &Fields<'_>, positions: &[usize]) -> Option<i64> {
+    let at = |position: &usize| microseconds(&shape.columns[*position].kind, fields[*position].as_deref()?);
+    positions.iter().find_map(at)
 }

@@ -36,6 +36,12 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self { state: None, fatal: true, kind: format!("the connection failed ({:?})", error.kind()) }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state {
@@ -48,6 +54,16 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Failure {
+    /// What the server said, in the replication protocol.
+    pub(super) fn of_server(state: Option<SqlState>, fatal: bool) -> Self {
+        Self { state, fatal, kind: "the server reported an error".to_owned() }
+    }
+
+    /// The server does not keep to the protocol, or has gone.
+    pub(super) fn broken(kind: &str) -> Self {
+        Self { state: None, fatal: true, kind: kind.to_owned() }
+    }
+
     /// The login was refused, whatever the reason: password, role, database.
     pub(super) fn is_refused_login(&self) -> bool {
         let refused = [

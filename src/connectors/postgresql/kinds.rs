@@ -67,6 +67,63 @@ pub(super) fn resolve(types: &HashMap<u32, Type>, oid: u32) -> Kind {
     }
 }
 
+/// Built-in types whose text is decided by the value alone, in our sessions.
+/// Enumerations, rows and names of catalogue objects are not: their text changes
+/// when somebody renames a label or a table.
+const STABLE: [&str; 42] = [
+    "bit",
+    "bool",
+    "box",
+    "bpchar",
+    "bytea",
+    "char",
+    "cidr",
+    "circle",
+    "date",
+    "daterange",
+    "float4",
+    "float8",
+    "inet",
+    "int2",
+    "int4",
+    "int4range",
+    "int8",
+    "int8range",
+    "interval",
+    "json",
+    "jsonb",
+    "line",
+    "lseg",
+    "macaddr",
+    "macaddr8",
+    "name",
+    "numeric",
+    "numrange",
+    "oid",
+    "path",
+    "point",
+    "polygon",
+    "text",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
+    "tsrange",
+    "tstzrange",
+    "uuid",
+    "varbit",
+    "varchar",
+];
+
+/// True when the text of a value of the type never changes behind its back.
+pub(super) fn is_stable(types: &HashMap<u32, Type>, oid: u32) -> bool {
+    let Some(found) = types.get(&oid) else { return false };
+    match (found.base, found.element) {
+        (Some(inner), _) | (None, Some(inner)) => is_stable(types, inner),
+        (None, None) => found.is_built_in && STABLE.contains(&found.name.as_str()),
+    }
+}
+
 impl Kind {
     /// True for words that people read.
     pub(super) fn is_text(&self) -> bool {

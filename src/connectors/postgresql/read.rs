@@ -1,32 +1,29 @@
-//! A pass over the selected tables, all in one snapshot.
+//! A pass over the selected tables, all in one snapshot, a few side by side.
 
-use std::collections::HashMap;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::try_join_all;
 
 use super::catalog::{self, Layout, Table};
+use super::cursor::{Cursor, Snapshot, Values};
 use super::failure::Failure;
+use super::heap::History;
+use super::horizon::Horizon;
+use super::object::Pass;
 use super::path::identifier;
 use super::selection::Selection;
 use super::session::{Session, answered};
-use super::shape::{Keys, Shape};
+use super::shape::Shape;
 use super::{PostgreSql, path, session};
-use crate::connectors::{Account, ConnectorError, Message, Output, ReadRequest, Scope};
+use crate::connectors::reading::{Message, Output, ReadRequest, Scope};
+use crate::connectors::rows::cursors;
+use crate::connectors::{Account, ConnectorError};
 use crate::egress::Timeouts;
-use crate::record::{Batch, RawRecord};
 use crate::report::Report;
-
-/// Most records of a batch.
-const BATCH_RECORDS: usize = 1000;
-/// A batch ends when its rows are this large together.
-const BATCH_BYTES: usize = 1024 * 1024;
-/// Largest row.
-const LARGEST_ROW: usize = 16 * 1024 * 1024;
-/// Above this estimate, counting would take too long.
-const LARGEST_COUNT: u64 = 50_000_000;
 
 /// Path of a table.
 pub(super) fn path_of(table: &Table) -> String {
@@ -62,7 +59,7 @@ impl From<Failure> for ObjectError {
 pub(super) const PERMISSION_MISSING: (&str, &str) =
     ("permission_missing", "the login may not read this object; grant it USAGE on the schema and SELECT");
 
-const SILENT: ObjectError = ObjectError::Object("timed_out", "the server sent no row for too long");
+pub(super) const SILENT: ObjectError = ObjectError::Object("timed_out", "the server sent no row for too long");
 
 /// Reads everything that the config selects.
 pub(super) async fn read(
@@ -74,37 +71,140 @@ pub(super) async fn read(
     let session = session::open(account, &mut Report::default()).await?;
     let selection = Selection::new(&account.config);
     let mut tables = selected(&session, limits, &selection).await?;
+    if selection.has_cursors() {
+        selection.check_cursors(&tables, &layouts_of(&session, limits, &tables).await?)?;
+    }
     for table in tables.iter_mut().filter(|table| table.readable && table.estimate.is_none()) {
         table.estimate = session.planned_rows(limits, table).await?;
     }
     output.send(Message::Objects(tables.iter().map(scope_of).collect())).await?;
     let wanted: Vec<Table> = tables.into_iter().filter(|table| !request.finished.contains(&path_of(table))).collect();
-    let mut layouts = layouts_of(&session, limits, &wanted).await?;
-    for table in wanted {
-        let mut scope = scope_of(&table);
-        let layout = layouts.remove(&table.oid).unwrap_or_default();
-        let shape = Arc::new(Shape::new(&table, layout, &selection));
-        let counted = match (shape.row_limit, request.sample) {
-            (None, None) => count(&session, limits, &table, &shape).await?,
-            _ => None,
-        };
-        scope.estimate = counted.or(scope.estimate);
-        output.send(Message::Started(scope.clone())).await?;
-        let pass = Pass { account, session: &session, limits, output: &output, object: scope.object.clone(), shape };
-        let ended = match pass.read_object(&table, request.sample).await {
-            Ok(()) => Message::Complete { object: scope.object, counted },
-            Err(ObjectError::Object(code, message)) => {
-                Message::Failed { object: scope.object, code, message: message.to_owned() }
-            }
-            Err(ObjectError::Silent) => {
-                return Err(ConnectorError::Unreachable { code: "timed_out", cause: None });
-            }
-            Err(ObjectError::Session(error)) => return Err(error),
-        };
-        output.send(ended).await?;
+    let layouts = layouts_of(&session, limits, &wanted).await?;
+    let history = match request.sample {
+        None => History::of(&session, limits, &wanted).await?,
+        Some(_) => None,
+    };
+    let snapshot = match session.horizon {
+        Some(horizon) if selection.has_cursors() && request.sample.is_none() => {
+            Some(session.snapshot(limits, horizon, &wanted).await?)
+        }
+        Some(_) | None => None,
+    };
+    let others = match &history {
+        Some(_) => further_sessions(account, &session, limits, wanted.len()).await?,
+        None => Vec::new(),
+    };
+    let queue = Mutex::new((VecDeque::from(wanted), layouts));
+    let lane = Lane {
+        account,
+        limits,
+        output: &output,
+        selection: &selection,
+        request: &request,
+        history,
+        snapshot: snapshot.flatten(),
+        queue: &queue,
+    };
+    try_join_all(std::iter::once(&session).chain(&others).map(|session| lane.read(session))).await?;
+    for session in others {
+        session.close().await;
     }
     session.close().await;
     Ok(())
+}
+
+/// Further sessions in the snapshot of the first, so that tables that are read
+/// side by side agree with each other. A server that has none to spare is read
+/// over one.
+async fn further_sessions(
+    account: &Account<PostgreSql>,
+    first: &Session,
+    limits: Timeouts,
+    tables: usize,
+) -> Result<Vec<Session>, ConnectorError> {
+    let wanted = account.config.parallel_tables().min(tables).saturating_sub(1);
+    let mut sessions = Vec::new();
+    if wanted == 0 {
+        return Ok(sessions);
+    }
+    let row = answered(limits.first_byte, first.client.query_one("SELECT pg_export_snapshot()", &[])).await?;
+    let snapshot: String = row.try_get(0).map_err(|error| Failure::from(error).into_error())?;
+    // It is put into a statement below.
+    if !snapshot.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Ok(sessions);
+    }
+    for _ in 0..wanted {
+        let Ok(session) = session::open(account, &mut Report::default()).await else { break };
+        let statement = format!("SET TRANSACTION SNAPSHOT '{snapshot}'");
+        // Behind a pooler it may be another server, which does not know it.
+        if answered(limits.first_byte, session.client.batch_execute(&statement)).await.is_err() {
+            break;
+        }
+        sessions.push(session);
+    }
+    Ok(sessions)
+}
+
+/// What the sessions of one pass share.
+struct Lane<'a> {
+    account: &'a Account<PostgreSql>,
+    limits: Timeouts,
+    output: &'a Output,
+    selection: &'a Selection<'a>,
+    request: &'a ReadRequest,
+    history: Option<History>,
+    snapshot: Option<Snapshot>,
+    queue: &'a Mutex<(VecDeque<Table>, HashMap<u32, Layout>)>,
+}
+
+impl Lane<'_> {
+    /// Reads one table after the other until none is left.
+    async fn read(&self, session: &Session) -> Result<(), ConnectorError> {
+        while let Some((table, layout)) = self.next() {
+            let named = self.selection.cursor(&table, &layout.columns);
+            let named = named.and_then(|column| Some((column.name.clone(), Values::of(&column.type_name)?)));
+            let shape = Arc::new(Shape::new(&table, layout, self.selection));
+            let can_be_proved = shape.is_stable && shape.has_key() && shape.row_limit.is_none();
+            let history = self.history.as_ref().filter(|_| can_be_proved);
+            let heap = history.and_then(|history| history.heap(table.oid, shape.identity()));
+            let cursor = match &heap {
+                // What is proved needs no promise.
+                Some(_) => None,
+                None => named.and_then(|(column, values)| self.cursor(&table, &shape, &column, values)),
+            };
+            let scope = scope_of(&table);
+            let pass = Pass {
+                account: self.account,
+                session,
+                limits: self.limits,
+                output: self.output,
+                table: &table,
+                object: scope.object.clone(),
+                heap,
+                cursor,
+                shape,
+            };
+            pass.run(scope, self.request).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows without a key are told apart by their content, which has to have the
+    /// column then.
+    fn cursor(&self, table: &Table, shape: &Shape, column: &str, values: Values) -> Option<Cursor> {
+        let is_usable = shape.row_limit.is_none() && (shape.has_key() || shape.shows(column));
+        let overlap = cursors::overlap(self.account.config.cursor_overlap_seconds).as_secs();
+        let snapshot = self.snapshot.as_ref().filter(|_| is_usable)?;
+        Some(snapshot.cursor(table.oid, shape.identity(), column, values, overlap))
+    }
+
+    fn next(&self) -> Option<(Table, Layout)> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tables, layouts) = &mut *queue;
+        let table = tables.pop_front()?;
+        let layout = layouts.remove(&table.oid).unwrap_or_default();
+        Some((table, layout))
+    }
 }
 
 async fn selected(
@@ -130,130 +230,12 @@ fn scope_of(table: &Table) -> Scope {
     Scope { object: path_of(table).into(), estimate: table.estimate }
 }
 
-/// Rows of the table in this snapshot, where it is cheap: they give the progress
-/// its total, and at the end show whether any were lost.
-async fn count(
-    session: &Session,
-    limits: Timeouts,
-    table: &Table,
-    shape: &Shape,
-) -> Result<Option<u64>, ConnectorError> {
-    if !table.readable || !table.is_countable() || table.estimate.is_some_and(|rows| rows > LARGEST_COUNT) {
-        return Ok(None);
-    }
-    session.begin_object(limits).await?;
-    let client = &session.client;
-    let counted = async {
-        client.batch_execute("SET LOCAL statement_timeout = '20s'").await?;
-        client.query_one(&shape.count_statement(), &[]).await?.try_get::<_, i64>(0)
-    };
-    let counted = match tokio::time::timeout(limits.first_byte, counted).await {
-        Ok(Ok(rows)) => u64::try_from(rows).ok(),
-        Ok(Err(error)) => {
-            let failure = Failure::from(error);
-            if failure.fatal {
-                return Err(failure.into_error());
-            }
-            None
-        }
-        Err(_) => return Err(ConnectorError::Unreachable { code: "timed_out", cause: None }),
-    };
-    session.end_object(limits).await?;
-    Ok(counted)
-}
-
-/// One object on its way.
-struct Pass<'a> {
-    account: &'a Account<PostgreSql>,
-    session: &'a Session,
-    limits: Timeouts,
-    output: &'a Output,
-    object: Arc<str>,
-    shape: Arc<Shape>,
-}
-
-impl Pass<'_> {
-    async fn read_object(&self, table: &Table, sample: Option<u64>) -> Result<(), ObjectError> {
-        if !table.readable {
-            return Err(ObjectError::Object(PERMISSION_MISSING.0, PERMISSION_MISSING.1));
-        }
-        self.session.begin_object(self.limits).await?;
-        let outcome = self.copy_rows(sample).await;
-        if !matches!(outcome, Err(ObjectError::Session(_))) {
-            self.session.end_object(self.limits).await?;
-        }
-        outcome
-    }
-
-    async fn copy_rows(&self, sample: Option<u64>) -> Result<(), ObjectError> {
-        let mut rows = pin!(match copy(self.session, self.limits, &self.shape, sample).await {
-            Err(ObjectError::Silent) => {
-                session::interrupt(self.account, self.session).await?;
-                return Err(SILENT);
-            }
-            started => started?,
-        });
-        let outcome = self.send_rows(&mut rows).await;
-        if matches!(outcome, Err(ObjectError::Silent)) {
-            session::interrupt(self.account, self.session).await?;
-            // What was under way, up to the server's word that it has stopped.
-            while next_line(&mut rows, self.limits).await.is_ok_and(|line| line.is_some()) {}
-            return Err(SILENT);
-        }
-        outcome
-    }
-
-    async fn send_rows(&self, rows: &mut Rows<'_>) -> Result<(), ObjectError> {
-        let mut keys = Keys::new(&self.shape);
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        while let Some(line) = next_line(rows, self.limits).await? {
-            bytes += line.len();
-            match self.record(&mut keys, line) {
-                Ok(record) => records.push(record),
-                Err(failed) => self.output.send(failed).await?,
-            }
-            if records.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
-                self.send_batch(std::mem::take(&mut records), std::mem::take(&mut bytes)).await?;
-            }
-        }
-        self.send_batch(records, bytes).await.map_err(ObjectError::from)
-    }
-
-    fn record(&self, keys: &mut Keys<'_>, line: Bytes) -> Result<RawRecord, Message> {
-        let failed = |source_key: String, code, message: &str| Message::RecordFailed {
-            object: self.object.clone(),
-            source_key,
-            code,
-            message: message.to_owned(),
-        };
-        let fingerprint = self.shape.fingerprint(&line);
-        let source_key = keys.of(&line).map_err(|_| {
-            failed(format!("[\"#{:032x}\",1]", fingerprint.0), "undecodable", "the row's key cannot be read")
-        })?;
-        if line.len() > LARGEST_ROW {
-            return Err(failed(source_key, "too_large", "the row is larger than 16 MiB; leave out its large columns"));
-        }
-        Ok(RawRecord { source_key, fingerprint, payload: line })
-    }
-
-    async fn send_batch(&self, records: Vec<RawRecord>, bytes: usize) -> Result<(), ConnectorError> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let batch = Batch { object: self.object.clone(), records, bytes_read: bytes as u64, shape: self.shape.clone() };
-        self.output.send(Message::Batch(batch)).await
-    }
-}
-
 pub(super) async fn copy(
     session: &Session,
     limits: Timeouts,
-    shape: &Shape,
-    sample: Option<u64>,
+    statement: &str,
 ) -> Result<tokio_postgres::CopyOutStream, ObjectError> {
-    let statement = shape.copy_statement(sample);
-    match tokio::time::timeout(limits.first_byte, session.client.copy_out(&statement)).await {
+    match tokio::time::timeout(limits.first_byte, session.client.copy_out(statement)).await {
         Ok(outcome) => outcome.map_err(|error| Failure::from(error).into()),
         Err(_) => Err(ObjectError::Silent),
     }
@@ -273,6 +255,27 @@ impl Session {
     /// From here on, an error of the server costs only one object.
     pub(super) async fn begin_object(&self, limits: Timeouts) -> Result<(), ConnectorError> {
         answered(limits.first_byte, self.client.batch_execute("SAVEPOINT object")).await
+    }
+
+    /// What cursor columns need to know of the snapshot; none where the server does
+    /// not say.
+    async fn snapshot(
+        &self,
+        limits: Timeouts,
+        horizon: Horizon,
+        tables: &[Table],
+    ) -> Result<Option<Snapshot>, ConnectorError> {
+        let tables: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+        self.begin_object(limits).await?;
+        let asked = tokio::time::timeout(limits.first_byte, Snapshot::of(&self.client, horizon, &tables)).await;
+        let snapshot = match asked.map(|asked| asked.map_err(Failure::from)) {
+            Ok(Ok(snapshot)) => snapshot,
+            Ok(Err(failure)) if failure.fatal => return Err(failure.into_error()),
+            Ok(Err(_)) => None,
+            Err(_) => return Err(ConnectorError::Unreachable { code: "timed_out", cause: None }),
+        };
+        self.end_object(limits).await?;
+        Ok(snapshot)
     }
 
     /// What the planner thinks, for a table that was never analysed.

@@ -1,7 +1,12 @@
 //! Which tables and columns the config includes.
 
+use std::collections::HashMap;
+
+use super::catalog::{Column, Layout, Table};
+use super::cursor::Values;
 use super::path::{self, Pattern};
 use super::settings::{Config, TableOptions};
+use crate::connectors::ConnectorError;
 
 /// The patterns of a config, read once.
 pub(super) struct Selection<'a> {
@@ -10,6 +15,7 @@ pub(super) struct Selection<'a> {
     tables: Vec<Pattern>,
     excluded_tables: Vec<Pattern>,
     excluded_columns: Vec<Pattern>,
+    cursors: Vec<Pattern>,
 }
 
 impl<'a> Selection<'a> {
@@ -22,6 +28,7 @@ impl<'a> Selection<'a> {
             tables: read(&config.tables),
             excluded_tables: read(&config.exclude_tables),
             excluded_columns: read(&config.exclude_columns),
+            cursors: read(&config.cursor_columns),
         }
     }
 
@@ -71,6 +78,39 @@ impl<'a> Selection<'a> {
             .collect()
     }
 
+    /// The column that tells of changes, by the first entry of `cursorColumns` that
+    /// names one.
+    pub(super) fn cursor<'c>(&self, table: &Table, columns: &'c [Column]) -> Option<&'c Column> {
+        self.cursors.iter().find_map(|pattern| columns.iter().find(|column| names(pattern, table, column)))
+    }
+
+    /// True when the config names such columns.
+    pub(super) fn has_cursors(&self) -> bool {
+        !self.cursors.is_empty()
+    }
+
+    /// Fails when an entry of `cursorColumns` names no column of these tables, or
+    /// one that cannot tell of changes.
+    pub(super) fn check_cursors(&self, tables: &[Table], layouts: &HashMap<u32, Layout>) -> Result<(), ConnectorError> {
+        for (position, pattern) in self.cursors.iter().enumerate() {
+            let mut named = tables
+                .iter()
+                .flat_map(|table| layouts.get(&table.oid).map(|layout| (table, &layout.columns)))
+                .flat_map(|(table, columns)| columns.iter().filter(|column| names(pattern, table, column)))
+                .peekable();
+            let reason = if named.peek().is_none() {
+                "names no column of the tables that are read"
+            } else if named.any(|column| Values::of(&column.type_name).is_none()) {
+                "names a column that is neither a date nor a timestamp nor a whole number"
+            } else {
+                continue;
+            };
+            let field = format!("config.cursorColumns[{position}]");
+            return Err(ConnectorError::Invalid { field, reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+
     /// Settings of the table: the first entry of `tableOptions` that fits, and
     /// what is given for all.
     pub(super) fn options(&self, schema: &str, table: &str) -> TableOptions {
@@ -86,6 +126,10 @@ impl<'a> Selection<'a> {
             row_limit: own.row_limit.or(self.config.row_limit),
         }
     }
+}
+
+fn names(pattern: &Pattern, table: &Table, column: &Column) -> bool {
+    pattern.matches(&[&table.schema, &table.name, &column.name])
 }
 
 fn any_matches(patterns: &[Pattern], names: &[&str]) -> bool {

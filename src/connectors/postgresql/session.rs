@@ -14,6 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use super::failure::Failure;
+use super::horizon::Horizon;
 use super::settings::{Config, Credentials, SslMode};
 use crate::connectors::{Account, ConnectorError};
 use crate::egress::tls::{self, TlsError, TlsStream, Verification};
@@ -23,12 +24,14 @@ use crate::report::{Report, StageKind};
 /// Everything that would let the server or the role decide how values look, or
 /// how long we may take, is set here. The role's search path stays: functions
 /// behind a view may need it. What we ask ourselves is in `pg_catalog`, which is
-/// searched first.
+/// searched first. A pass that breaks off goes on by the place of rows, so a scan
+/// begins at the beginning also where another is on its way.
 const SETTINGS: &str = "\
     SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
     SET xmloption = 'content'; SET statement_timeout = 0; SET lock_timeout = '30s'; \
     SET idle_in_transaction_session_timeout = 0; SET default_transaction_deferrable = off; \
+    SET synchronize_seqscans = off; \
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// How long a server that is full or starting is left alone.
@@ -40,6 +43,9 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// A session inside its one transaction. Gone when dropped.
 pub(super) struct Session {
     pub(super) client: Client,
+    /// How far back what ends after the snapshot may have begun, where cursor
+    /// columns ask for it.
+    pub(super) horizon: Option<Horizon>,
     connection: JoinHandle<()>,
 }
 
@@ -59,7 +65,7 @@ impl Session {
 }
 
 /// Plain or TLS.
-enum Stream {
+pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -87,7 +93,7 @@ where
     let deadline = Instant::now() + account.resources.dialer.timeouts().login;
     let stream = reach(account, report).await?;
     let began = Instant::now();
-    let login = log_in(stream, &account.credentials);
+    let login = log_in(stream, &account.credentials, &account.config);
     match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), login).await {
         Ok(Ok(session)) => {
             report.ok(StageKind::Login, None, began.elapsed());
@@ -103,7 +109,7 @@ where
 }
 
 /// Everything before the login.
-async fn reach<C>(account: &Account<C>, report: &mut Report) -> Result<Stream, ConnectorError>
+pub(super) async fn reach<C>(account: &Account<C>, report: &mut Report) -> Result<Stream, ConnectorError>
 where
     C: crate::connectors::Connector<Credentials = Credentials, Config = Config>,
 {
@@ -239,7 +245,7 @@ async fn ask_for_tls(mut stream: TcpStream) -> std::io::Result<TcpStream> {
     }
 }
 
-async fn log_in(stream: Stream, credentials: &Credentials) -> Result<Session, Failure> {
+async fn log_in(stream: Stream, credentials: &Credentials, config: &Config) -> Result<Session, Failure> {
     let mut options = tokio_postgres::Config::new();
     options
         .user(&credentials.username)
@@ -250,7 +256,11 @@ async fn log_in(stream: Stream, credentials: &Credentials) -> Result<Session, Fa
         .channel_binding(tokio_postgres::config::ChannelBinding::Disable);
     let (client, connection) = options.connect_raw(stream, NoTls).await?;
     // Whatever ends the connection is also told to the query that waits on it.
-    let session = Session { client, connection: tokio::spawn(async move { drop(connection.await) }) };
+    let connection = tokio::spawn(async move { drop(connection.await) });
+    let mut session = Session { client, horizon: None, connection };
+    if !config.cursor_columns.is_empty() {
+        session.horizon = Horizon::of(&session.client).await;
+    }
     session.client.batch_execute(SETTINGS).await?;
     Ok(session)
 }

@@ -6,9 +6,19 @@ use serde_json::{Value, json};
 
 use super::path::Pattern;
 use super::templates;
+use crate::connectors::rows::cursors;
 use crate::connectors::{Field, FieldType};
 use crate::egress::tls;
 use crate::error::Violation;
+
+/// Tables that are read at once, unless the config says otherwise: reading is
+/// the small part, and each takes a connection of the server.
+const PARALLEL_TABLES: usize = 2;
+const MOST_PARALLEL_TABLES: u64 = 8;
+/// Megabytes of its log that a server may keep for us, unless the config says
+/// otherwise.
+const RETAINED_WAL_MB: u64 = 4096;
+const COLUMN: &str = "must be `schema.table.column`; `*` stands for any characters";
 
 /// The five documented fields.
 #[derive(Deserialize)]
@@ -48,12 +58,33 @@ pub struct Config {
     pub(super) tables: Vec<String>,
     pub(super) exclude_tables: Vec<String>,
     pub(super) exclude_columns: Vec<String>,
+    pub(super) cursor_columns: Vec<String>,
+    #[serde(deserialize_with = "optional_whole_number")]
+    pub(super) cursor_overlap_seconds: Option<u64>,
+    #[serde(deserialize_with = "optional_whole_number")]
+    pub(super) reconcile_hours: Option<u64>,
     #[serde(deserialize_with = "optional_whole_number")]
     pub(super) row_limit: Option<u64>,
+    #[serde(deserialize_with = "optional_whole_number")]
+    pub(super) parallel_tables: Option<u64>,
+    #[serde(deserialize_with = "optional_whole_number")]
+    pub(super) max_retained_wal_mb: Option<u64>,
     pub(super) title_template: Option<String>,
     pub(super) body_template: Option<String>,
     pub(super) url_template: Option<String>,
     pub(super) table_options: Vec<TableOptions>,
+}
+
+impl Config {
+    /// Tables that are read at once.
+    pub(super) fn parallel_tables(&self) -> usize {
+        self.parallel_tables.and_then(|tables| usize::try_from(tables).ok()).unwrap_or(PARALLEL_TABLES)
+    }
+
+    /// Bytes of its log that the server may keep for a follower.
+    pub(super) fn max_retained_wal(&self) -> u64 {
+        self.max_retained_wal_mb.unwrap_or(RETAINED_WAL_MB).saturating_mul(1 << 20)
+    }
 }
 
 /// Settings for the tables that a pattern names.
@@ -150,7 +181,24 @@ pub(super) fn config_fields() -> Vec<Field> {
         field("excludeTables", FieldType::StringList, "Tables to leave out", "As `schema.table` with `*`"),
         field("excludeColumns", FieldType::StringList, "Columns to leave out", "As `schema.table.column` with `*`"),
         row_limit(),
+        field(
+            "parallelTables",
+            FieldType::Number,
+            "Tables at once",
+            "How many tables are read side by side, all in one snapshot: 1 to 8, usually 2",
+        ),
+        field(
+            "maxRetainedWalMb",
+            FieldType::Number,
+            "Most log kept",
+            "Megabytes of its log that the server may keep while changes are followed, usually 4096; beyond, the \
+             replication slot is dropped and syncs take over",
+        ),
     ];
+    fields.extend(cursors::fields(
+        "As `schema.table.column` with `*`. Each change of a row must set it to the time or to a higher number; then \
+         views and other tables whose rows cannot be proved unmoved are read from the last change on",
+    ));
     fields.extend(templates());
     fields.push(field(
         "tableOptions",
@@ -163,7 +211,7 @@ pub(super) fn config_fields() -> Vec<Field> {
 
 /// What is wrong with a config that has the right shape.
 pub(super) fn validate(config: &Config) -> Vec<Violation> {
-    let mut violations = Vec::new();
+    let mut violations = cursors::violations(config.cursor_overlap_seconds, config.reconcile_hours);
     let mut wrong = |field: String, description: &str| {
         violations.push(Violation::new(format!("config.{field}"), "INVALID_VALUE", description));
     };
@@ -174,7 +222,8 @@ pub(super) fn validate(config: &Config) -> Vec<Violation> {
         ("schemas", &config.schemas, 1, "must be the name of a schema; `*` stands for any characters"),
         ("tables", &config.tables, 2, "must be `schema.table`; `*` stands for any characters"),
         ("excludeTables", &config.exclude_tables, 2, "must be `schema.table`; `*` stands for any characters"),
-        ("excludeColumns", &config.exclude_columns, 3, "must be `schema.table.column`; `*` stands for any characters"),
+        ("excludeColumns", &config.exclude_columns, 3, COLUMN),
+        ("cursorColumns", &config.cursor_columns, 3, COLUMN),
     ];
     for (name, patterns, parts, description) in lists {
         for (position, pattern) in patterns.iter().enumerate() {
@@ -182,6 +231,12 @@ pub(super) fn validate(config: &Config) -> Vec<Violation> {
                 wrong(format!("{name}[{position}]"), description);
             }
         }
+    }
+    if config.parallel_tables.is_some_and(|tables| !(1..=MOST_PARALLEL_TABLES).contains(&tables)) {
+        wrong("parallelTables".to_owned(), "must be 1 to 8");
+    }
+    if config.max_retained_wal_mb == Some(0) {
+        wrong("maxRetainedWalMb".to_owned(), "must be at least 1");
     }
     let mut check_templates = |prefix: String, given: [(&str, &Option<String>); 3], limit: Option<u64>| {
         for (name, template) in given {

@@ -1,7 +1,7 @@
 //! The server's text of a value to typed JSON. A value that does not read as its
 //! type is kept as the text that the server sent.
 
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Number, Value, json};
 
 use super::kinds::Kind;
 
@@ -27,12 +27,13 @@ fn read(kind: &Kind, text: &str) -> Option<Value> {
         Kind::Integer => integer(text),
         Kind::Numeric => numeric(text),
         Kind::Float => text.parse().ok().and_then(Number::from_f64).map(Value::Number),
-        Kind::Timestamp => timestamp(text),
-        Kind::TimestampWithZone => timestamp(text.strip_suffix("+00")?).map(|moment| match moment {
-            Value::String(moment) => Value::String(moment + "Z"),
-            other => other,
-        }),
-        Kind::Json => serde_json::from_str(text).ok().map(exact),
+        Kind::Timestamp => timestamp(text, ""),
+        Kind::TimestampWithZone => timestamp(text.strip_suffix("+00")?, "Z"),
+        Kind::Json => {
+            let mut value = serde_json::from_str(text).ok()?;
+            keep_exact(&mut value);
+            Some(value)
+        }
         Kind::Bytes => bytes(text),
         Kind::Array(element, delimiter) => array(element, *delimiter, text),
         Kind::Text | Kind::Other => None,
@@ -57,32 +58,30 @@ fn numeric(text: &str) -> Option<Value> {
 
 /// `2024-02-29 12:00:00.5` to `2024-02-29T12:00:00.5`. Infinity, years before
 /// Christ and beyond 9999 stay as they are.
-fn timestamp(text: &str) -> Option<Value> {
+fn timestamp(text: &str, zone: &str) -> Option<Value> {
     let (date, time) = text.split_once(' ')?;
-    (date.len() == 10 && !time.contains(' ')).then(|| Value::String(format!("{date}T{time}")))
+    (date.len() == 10 && !time.contains(' ')).then(|| Value::String([date, "T", time, zone].concat()))
 }
 
 /// Microseconds since 1970 of a moment; one without a zone is taken for UTC.
 pub(super) fn microseconds(kind: &Kind, text: &str) -> Option<i64> {
     let Value::String(moment) = typed(kind, text) else { return None };
-    let moment = moment.strip_suffix('Z').unwrap_or(&moment);
-    let parsed = chrono::NaiveDateTime::parse_from_str(moment, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
-    Some(parsed.and_utc().timestamp_micros())
+    crate::filter::compare::as_timestamp(&moment)
 }
 
-/// Whole numbers in JSON that a double would change.
-fn exact(value: Value) -> Value {
+/// Whole numbers in JSON that a double would change become texts.
+fn keep_exact(value: &mut Value) {
     match value {
         Value::Number(number) => {
             let too_large = number.as_u64().is_some_and(|number| number > EXACT_IN_A_DOUBLE)
                 || number.as_i64().is_some_and(|number| number.unsigned_abs() > EXACT_IN_A_DOUBLE);
-            if too_large { Value::String(number.to_string()) } else { Value::Number(number) }
+            if too_large {
+                *value = Value::String(number.to_string());
+            }
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(exact).collect()),
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(name, value)| (name, exact(value))).collect::<Map<_, _>>())
-        }
-        other => other,
+        Value::Array(items) => items.iter_mut().for_each(keep_exact),
+        Value::Object(members) => members.values_mut().for_each(keep_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::connectors::numbers;
 use crate::connectors::rows::RowMapping;
+use crate::connectors::rows::cursors;
 use crate::connectors::rows::patterns::{self, Patterns};
 use crate::connectors::rows::template::TemplateError;
 use crate::connectors::{Field, FieldType};
@@ -21,6 +22,14 @@ pub struct Config {
     pub exclude_tables: Vec<String>,
     /// Patterns of columns to leave out: `column` or `table.column`.
     pub exclude_columns: Vec<String>,
+    /// Columns that tell of changes, as `table.column` with `*`.
+    pub cursor_columns: Vec<String>,
+    /// Seconds that are read again before the last change.
+    #[serde(deserialize_with = "numbers::optional_whole")]
+    pub cursor_overlap_seconds: Option<u64>,
+    /// Hours after which everything is read again.
+    #[serde(deserialize_with = "numbers::optional_whole")]
+    pub reconcile_hours: Option<u64>,
     /// Most rows of a table.
     #[serde(deserialize_with = "numbers::optional_whole")]
     pub row_limit: Option<u64>,
@@ -67,6 +76,22 @@ impl Config {
         excluded(&self.exclude_columns) || self.options(table).is_some_and(|options| excluded(&options.exclude_columns))
     }
 
+    /// True when an entry of `cursorColumns` names a column.
+    pub(super) fn names_cursor(&self, position: usize, table: &str, column: &str) -> bool {
+        let name = format!("{table}.{column}");
+        self.cursor_columns.get(position).is_some_and(|pattern| patterns::matches(pattern, &name))
+    }
+
+    /// The first entry of `cursorColumns` that names one of these columns of a
+    /// table, and the column.
+    pub(super) fn cursor<'c>(&self, table: &str, columns: impl Iterator<Item = &'c str>) -> Option<(usize, &'c str)> {
+        let columns: Vec<&str> = columns.collect();
+        (0..self.cursor_columns.len()).find_map(|position| {
+            let named = columns.iter().find(|column| self.names_cursor(position, table, column));
+            named.map(|column| (position, *column))
+        })
+    }
+
     pub(super) fn limit(&self, table: &str) -> Option<u64> {
         self.options(table).and_then(|options| options.row_limit).or(self.row_limit)
     }
@@ -91,6 +116,7 @@ impl Config {
         if self.path.is_empty() {
             violations.push(Violation::new("config.path", "REQUIRED", "must name a database file"));
         }
+        violations.extend(cursors::violations(self.cursor_overlap_seconds, self.reconcile_hours));
         let mut check = |prefix: &str,
                          limit: Option<u64>,
                          title: &Option<String>,
@@ -126,6 +152,10 @@ pub(super) fn fields() -> Vec<Field> {
     ];
     fields[0].required = true;
     fields.extend(shared_fields());
+    fields.extend(cursors::fields(
+        "As table.column; * stands for any characters. Each change of a row must set it to a later time or a higher \
+         number; then a sync reads only what changed",
+    ));
     let mut own = vec![field("table", FieldType::String, "Table", "Name or pattern of the tables that this is for")];
     own[0].required = true;
     own.extend(shared_fields());

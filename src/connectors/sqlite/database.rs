@@ -11,12 +11,17 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::connectors::ConnectorError;
 use crate::connectors::paths::{self, ConfinementError};
 use crate::connectors::sqlite::config::Config;
+use crate::connectors::sqlite::plan::{Plan, What, Which};
+use crate::connectors::sqlite::stamp::Stamp;
 
 /// Rows that an estimate counts at most.
 const COUNTED: i64 = 100_000;
 /// Steps of SQLite's machine between two looks whether to stop: well below a
 /// millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+
+const NO_CURSOR: &str =
+    "names a column whose values have no common order, or that is left out of a table without a key";
 
 /// A table or view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +42,9 @@ pub(super) struct Column {
 /// An open database file.
 pub(super) struct Database {
     pub(super) connection: Connection,
+    /// What the file is like in this transaction, if that was asked and can be
+    /// told.
+    pub(super) stamp: Option<Stamp>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -47,6 +55,11 @@ pub(super) enum Failure {
     Confined(ConfinementError),
     /// SQLite refuses.
     Sqlite(rusqlite::Error),
+    /// Nothing is in the file. To SQLite that is a database without tables, to us
+    /// one that was cut off.
+    Empty,
+    /// An entry of `cursorColumns`, and what is wrong with it.
+    Cursor(usize, &'static str),
     /// A template; the check of the settings lets none through.
     Template,
     /// The engine stopped listening.
@@ -67,6 +80,8 @@ impl Failure {
                 Some(ErrorCode::ReadOnly) => "recovery_needed",
                 _ => "query_failed",
             },
+            Self::Empty => "damaged",
+            Self::Cursor(..) => "cursor_unusable",
             Self::Template => "template_failed",
             Self::Stopped(_) | Self::Panicked(_) => "internal",
         }
@@ -83,6 +98,9 @@ impl Failure {
             "damaged" => "the file is not a SQLite database, or it is damaged",
             "busy" => "another program keeps the database locked; try again later",
             "recovery_needed" => "open the database once with the program that writes it, so that it recovers",
+            "cursor_unusable" => {
+                "correct config.cursorColumns: each names a column of whole numbers, or of dates or times in one ISO form"
+            }
             "template_failed" => "correct the templates",
             "query_failed" => "the table or view cannot be queried; leave it out with excludeTables",
             _ => "the request id finds the cause in the server's log",
@@ -112,7 +130,13 @@ impl From<Failure> for ConnectorError {
             {
                 Self::Invalid { field: "config.path".to_owned(), reason: format!("cannot be used: {hint}") }
             }
+            Failure::Empty => {
+                Self::Invalid { field: "config.path".to_owned(), reason: "is a file with nothing in it".to_owned() }
+            }
             Failure::Sqlite(error) => Self::Unreachable { code: "unreachable", cause: Some(Box::new(error)) },
+            Failure::Cursor(position, reason) => {
+                Self::Invalid { field: format!("config.cursorColumns[{position}]"), reason: reason.to_owned() }
+            }
             Failure::Template => {
                 Self::Invalid { field: "config".to_owned(), reason: "has a template that is not valid".to_owned() }
             }
@@ -136,8 +160,12 @@ impl Database {
     /// Opens a file whose path is confined and canonical, and begins the one read
     /// transaction that everything afterwards sees.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        // Refuses pipes and devices before SQLite would wait for them.
-        paths::open_regular(path).map_err(Failure::Confined)?;
+        // Refuses pipes and devices before SQLite would wait for them. The file is
+        // not opened for that: closing it again would take the locks of every other
+        // session of this process on it.
+        if paths::regular(path).map_err(Failure::Confined)?.len() == 0 {
+            return Err(Failure::Empty);
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
@@ -151,7 +179,15 @@ impl Database {
         let stopped = Arc::new(AtomicBool::new(false));
         let asked = stopped.clone();
         connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.load(Ordering::Relaxed)))?;
-        Ok(Self { connection, stopped })
+        Ok(Self { connection, stamp: None, stopped })
+    }
+
+    /// The same with a stamp of the file; may wait a moment for it.
+    pub(super) fn open_stamped(path: &Path) -> Result<Self, Failure> {
+        let stamp = Stamp::settled(path);
+        let database = Self::open(path)?;
+        // Looked at before and after the transaction began, it is of its snapshot.
+        Ok(Self { stamp: stamp.filter(|stamp| stamp.holds(path)), ..database })
     }
 
     pub(super) fn interrupt_on_drop(&self) -> InterruptOnDrop {
@@ -201,10 +237,43 @@ impl Database {
 
     /// Reads one row as a pass would.
     pub(super) fn first_row(&self, table: &Table, config: &Config) -> Result<(), Failure> {
-        let plan = super::read::Plan::of(self, table, config)?;
-        let mut statement = self.connection.prepare(&plan.sql(Some(1)))?;
+        let plan = Plan::of(self, table, config)?;
+        let mut statement = self.connection.prepare(&plan.sql(What::Rows, Which::First(1)))?;
         statement.query([])?.next()?;
         Ok(())
+    }
+
+    /// Fails when an entry of `cursorColumns` names no column of these tables.
+    pub(super) fn check_cursors<'t>(
+        &self,
+        config: &Config,
+        tables: impl Iterator<Item = &'t Table>,
+    ) -> Result<(), Failure> {
+        let mut unmet: Vec<usize> = (0..config.cursor_columns.len()).collect();
+        for table in tables.filter(|_| !config.cursor_columns.is_empty()) {
+            // A view whose table is gone has no columns; it fails by itself.
+            for column in self.columns(table).unwrap_or_default() {
+                unmet.retain(|position| !config.names_cursor(*position, &table.name, &column.name));
+            }
+        }
+        match unmet.first() {
+            Some(position) => Err(Failure::Cursor(*position, "names no column of the tables that are read")),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails when the cursor column of a table is none.
+    pub(super) fn check_cursor(&self, table: &Table, config: &Config) -> Result<(), Failure> {
+        let plan = Plan::of(self, table, config)?;
+        match config.cursor(&table.name, plan.all_columns()) {
+            Some((position, _)) if config.limit(&table.name).is_none() => {
+                match plan.cursor(self, table, config, None)? {
+                    Some(_) => Ok(()),
+                    None => Err(Failure::Cursor(position, NO_CURSOR)),
+                }
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

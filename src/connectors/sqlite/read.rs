@@ -1,23 +1,52 @@
-//! One pass over a database file.
+//! One pass over a database file: each table whole, or only what changed since an
+//! earlier pass, or on from where a pass broke off, or not at all where the file
+//! is as it was.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::Row;
-use serde_json::{Value, json};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use rusqlite::{Params, params_from_iter};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use xxhash_rust::xxh3::xxh3_128;
 
+use crate::connectors::ConnectorError;
+use crate::connectors::reading::{Message, Output, ReadRequest, Rest, Scope};
+use crate::connectors::rows::cursors;
 use crate::connectors::sqlite::Shape;
 use crate::connectors::sqlite::config::Config;
-use crate::connectors::sqlite::database::{Column, Database, Failure, Table, quoted};
+use crate::connectors::sqlite::cursor::{Changed, CursorMark};
+use crate::connectors::sqlite::database::{Database, Failure, Table, quoted};
+use crate::connectors::sqlite::plan::{Part, Plan, What, Which};
+use crate::connectors::sqlite::stamp::Stamp;
 use crate::connectors::sqlite::values;
-use crate::connectors::{ConnectorError, Message, Output, ReadRequest, Scope};
 use crate::record::{Batch, Fingerprint, RawRecord};
 
 const BATCH_RECORDS: usize = 1_000;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const ROW_BYTES: usize = 16 * 1024 * 1024;
+/// Keys of one message.
+const KEYS_AT_ONCE: usize = 4_096;
+
+/// What a pass leaves of a table for the next one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Mark {
+    /// The file as it was.
+    stamp: Option<Stamp>,
+    /// The index was in line with all of the table then, not only as far as its
+    /// cursor column tells.
+    proved: bool,
+    cursor: Option<CursorMark>,
+}
+
+/// Where a pass that broke off had come to.
+#[derive(Debug, Serialize, Deserialize)]
+struct Place {
+    stamp: Stamp,
+    /// What lies up to this row was read.
+    after: Vec<Part>,
+}
 
 /// Reads every selected table.
 pub(super) fn pass(
@@ -37,17 +66,15 @@ pub(super) fn pass(
             (table, scope)
         })
         .collect();
+    database.check_cursors(config, tables.iter().map(|(table, _)| table))?;
     output.blocking_send(Message::Objects(tables.iter().map(|(_, scope)| scope.clone()).collect()))?;
     for (table, scope) in tables {
         if request.finished.contains(&table.name) {
             continue;
         }
         let object = Arc::clone(&scope.object);
-        output.blocking_send(Message::Started(scope))?;
-        match read_table(database, config, &table, &object, request.sample, output) {
-            Ok(Some(counted)) => output.blocking_send(Message::Complete { object, counted })?,
-            // A sample proves nothing.
-            Ok(None) => {}
+        match read_table(database, config, &table, scope, request, output) {
+            Ok(()) => {}
             Err(Failure::Stopped(error)) => return Err(error),
             Err(failure) => {
                 let (code, message) = (failure.code(), failure.hint().to_owned());
@@ -58,117 +85,74 @@ pub(super) fn pass(
     Ok(())
 }
 
-/// How the rows of a table are queried and named.
-pub(super) struct Plan {
-    table: Table,
-    /// Columns of the document.
-    columns: Vec<String>,
-    /// Columns of the primary key, in its order.
-    key: Vec<String>,
-    /// Name by which the row number can be asked for.
-    rowid: Option<&'static str>,
-}
-
-impl Plan {
-    pub(super) fn of(database: &Database, table: &Table, config: &Config) -> Result<Self, Failure> {
-        let all = database.columns(table)?;
-        let mut key: Vec<&Column> = all.iter().filter(|column| column.key_position > 0).collect();
-        key.sort_by_key(|column| column.key_position);
-        let is_taken = |alias: &str| all.iter().any(|column| column.name.eq_ignore_ascii_case(alias));
-        let has_rowid = !table.is_view && !table.without_rowid;
-        let rowid = ["rowid", "_rowid_", "oid"].into_iter().find(|alias| has_rowid && !is_taken(alias));
-        let read = all.iter().filter(|column| !config.excludes_column(&table.name, &column.name));
-        Ok(Self {
-            table: table.clone(),
-            columns: read.map(|column| column.name.clone()).collect(),
-            key: key.into_iter().map(|column| column.name.clone()).collect(),
-            rowid,
-        })
-    }
-
-    /// Document columns, then key columns, then the row number.
-    pub(super) fn sql(&self, limit: Option<u64>) -> String {
-        let mut selected: Vec<String> = self.columns.iter().chain(&self.key).map(|name| quoted(name)).collect();
-        selected.extend(self.rowid.map(str::to_owned));
-        if selected.is_empty() {
-            selected.push("1".to_owned());
-        }
-        let order = if !self.key.is_empty() {
-            let key: Vec<String> = self.key.iter().map(|name| quoted(name)).collect();
-            format!(" ORDER BY {}", key.join(", "))
-        } else {
-            self.rowid.map(|rowid| format!(" ORDER BY {rowid}")).unwrap_or_default()
-        };
-        let limit = limit.map(|limit| format!(" LIMIT {}", limit.min(i64::MAX as u64))).unwrap_or_default();
-        format!("SELECT {} FROM {}{order}{limit}", selected.join(", "), quoted(&self.table.name))
-    }
-
-    /// The declared key where it identifies the row; else, or beside a NULL in it
-    /// (which SQLite allows to repeat), the row number; none when there is neither.
-    fn source_key(&self, row: &Row<'_>) -> rusqlite::Result<Option<String>> {
-        let mut parts = Vec::with_capacity(self.key.len() + 1);
-        for index in 0..self.key.len() {
-            parts.push(values::key_part(row.get_ref(self.columns.len() + index)?));
-        }
-        let identifies = !parts.is_empty() && !parts.contains(&Value::Null);
-        if !identifies {
-            if self.rowid.is_none() {
-                return Ok(None);
-            }
-            let number: i64 = row.get(self.columns.len() + self.key.len())?;
-            // A table without a key is named by row numbers alone.
-            parts.push(if self.key.is_empty() { json!(number) } else { json!({ "rowid": number }) });
-        }
-        Ok(Some(Value::Array(parts).to_string()))
-    }
-
-    /// The names of the columns, so that a renamed column is a change.
-    fn salt(&self) -> u64 {
-        let mut hasher = Xxh3::new();
-        for name in &self.columns {
-            hasher.update(&(name.len() as u64).to_le_bytes());
-            hasher.update(name.as_bytes());
-        }
-        hasher.digest()
-    }
-}
-
-/// Reads one table and says what it counts; nothing for a sample.
+/// Reads one table in the way that reads least and proves the same.
 fn read_table(
     database: &Database,
     config: &Config,
     table: &Table,
-    object: &Arc<str>,
-    sample: Option<u64>,
+    scope: Scope,
+    request: &ReadRequest,
     output: &Output,
-) -> Result<Option<Option<u64>>, Failure> {
-    let plan = Plan::of(database, table, config)?;
-    let limit = config.limit(&table.name);
-    let mapping = config.mapping(&table.name).map_err(|_| Failure::Template)?;
-    let shape = Arc::new(Shape { columns: plan.columns.clone(), mapping });
-    let least = [limit, sample].into_iter().flatten().min();
-    let mut statement = database.connection.prepare(&plan.sql(least))?;
-    let mut rows = statement.query([])?;
-    let mut batches = Batches { object, shape, output, records: Vec::new(), bytes: 0 };
-    let (salt, mut seen) = (plan.salt(), HashMap::new());
-    while let Some(row) = rows.next()? {
-        let mut payload = Vec::new();
-        for index in 0..plan.columns.len() {
-            values::encode(row.get_ref(index)?, &mut payload);
-        }
-        let source_key = match plan.source_key(row)? {
-            Some(key) => key,
-            None => hashed_key(&payload, &mut seen),
-        };
-        if payload.len() > ROW_BYTES {
-            batches.refuse(source_key)?;
-        } else {
-            let fingerprint = Fingerprint::of(&payload).salted(salt);
-            batches.push(RawRecord { source_key, fingerprint, payload: Bytes::from(payload) })?;
-        }
+) -> Result<(), Failure> {
+    let object = Arc::clone(&scope.object);
+    let send = |message| output.blocking_send(message).map_err(Failure::Stopped);
+    // What a view gives may depend on more than the file: on the time of day.
+    let stamp = database.stamp.as_ref().filter(|_| !table.is_view);
+    let known = request.known.get(&table.name);
+    let mark: Mark = known.and_then(|known| Mark::deserialize(&known.mark).ok()).unwrap_or_default();
+    let is_due = known.is_none_or(|known| cursors::reconcile_is_due(known.proved_at, config.reconcile_hours));
+    let is_as_it_was = stamp.is_some() && stamp == mark.stamp.as_ref() && request.sample.is_none();
+    if let Some(known) = known.filter(|_| is_as_it_was && mark.proved) {
+        return send(Message::Unmoved { object, records: known.records, mark: known.mark.clone() });
     }
-    batches.flush()?;
-    if sample.is_some() { Ok(None) } else { Ok(Some(counted(database, table, limit)?)) }
+    send(Message::Started(scope))?;
+    if let Some(known) = known.filter(|_| is_as_it_was && !is_due) {
+        let mark = Some(known.mark.clone());
+        return send(Message::Complete { object, counted: None, rest: Rest::Unknown, mark });
+    }
+    let mapping = config.mapping(&table.name).map_err(|_| Failure::Template)?;
+    let plan = Plan::of(database, table, config)?;
+    let shape = Arc::new(Shape { columns: plan.columns.clone(), mapping });
+    let limit = config.limit(&table.name);
+    let mut reading =
+        Reading { database, plan: &plan, object: &object, shape, output, place: None, seen: HashMap::new() };
+    if let Some(sample) = request.sample {
+        let first = limit.map_or(sample, |limit| limit.min(sample));
+        // A sample proves nothing, so nothing is said to be complete.
+        return reading.rows(&plan.sql(What::Rows, Which::First(first)), []);
+    }
+    let cursor = match limit {
+        None => plan.cursor(database, table, config, mark.cursor.as_ref())?,
+        Some(_) => None,
+    };
+    let changed = cursor.as_ref().and_then(|cursor| Some((cursor.changed.as_ref()?, cursor.rows)));
+    // Where much has changed, one reading is cheaper than two.
+    let changed = changed.filter(|(changed, rows)| !is_due && changed.rows.saturating_mul(3) <= *rows);
+    let place = request.positions.as_ref().and_then(|places| Place::deserialize(places.get(&table.name)?).ok());
+    let place = place.filter(|place| stamp == Some(&place.stamp) && limit.is_none());
+    let is_first = request.positions.is_some();
+    reading.place = stamp.filter(|_| is_first && limit.is_none());
+    let rest = match (place, changed, limit) {
+        (Some(place), ..) => reading.go_on(place.after, counted(database, table, None)?)?,
+        (None, Some((changed, rows)), _) => reading.changed(changed, rows)?,
+        (None, None, Some(limit)) => {
+            reading.rows(&plan.sql(What::Rows, Which::First(limit)), [])?;
+            Rest::Gone
+        }
+        (None, None, None) => {
+            reading.rows(&plan.sql(What::Rows, Which::All), [])?;
+            Rest::Gone
+        }
+    };
+    let mark = Mark {
+        stamp: stamp.cloned(),
+        proved: matches!(rest, Rest::Gone | Rest::Unmoved),
+        cursor: cursor.and_then(|cursor| cursor.mark()),
+    };
+    let mark = Some(mark).filter(|mark| mark.stamp.is_some() || mark.cursor.is_some());
+    let mark = mark.and_then(|mark| serde_json::to_value(mark).ok());
+    let counted = if table.is_view { None } else { Some(counted(database, table, limit)?) };
+    send(Message::Complete { object, counted, rest, mark })
 }
 
 /// Row hash + ordinal among equals: equal rows can stand for one another.
@@ -179,29 +163,108 @@ fn hashed_key(payload: &[u8], seen: &mut HashMap<u128, u64>) -> String {
     json!([format!("{hash:032x}"), *ordinal]).to_string()
 }
 
-fn counted(database: &Database, table: &Table, limit: Option<u64>) -> Result<Option<u64>, Failure> {
-    if table.is_view {
-        return Ok(None);
-    }
+fn counted(database: &Database, table: &Table, limit: Option<u64>) -> Result<u64, Failure> {
     let sql = format!("SELECT count(*) FROM {}", quoted(&table.name));
     let rows: i64 = database.connection.query_row(&sql, [], |row| row.get(0))?;
     let rows = u64::try_from(rows).unwrap_or_default();
-    Ok(Some(limit.map_or(rows, |limit| rows.min(limit))))
+    Ok(limit.map_or(rows, |limit| rows.min(limit)))
 }
 
-struct Batches<'a> {
+/// A table that is being read.
+struct Reading<'a> {
+    database: &'a Database,
+    plan: &'a Plan,
     object: &'a Arc<str>,
     shape: Arc<Shape>,
     output: &'a Output,
-    records: Vec<RawRecord>,
-    bytes: usize,
+    /// Given where a later attempt may go on from each batch.
+    place: Option<&'a Stamp>,
+    /// How often a row without a key was seen.
+    seen: HashMap<u128, u64>,
 }
 
-impl Batches<'_> {
-    fn push(&mut self, record: RawRecord) -> Result<(), Failure> {
-        self.bytes += record.payload.len();
-        self.records.push(record);
-        if self.records.len() >= BATCH_RECORDS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+impl Reading<'_> {
+    /// Reads what lies behind a place. The file is as it was when the rows up to
+    /// there were read, so the index has them as they are; the count is only to
+    /// make sure.
+    fn go_on(&mut self, after: Vec<Part>, rows: u64) -> Result<Rest, Failure> {
+        self.rows(&self.plan.sql(What::Rows, Which::After), params_from_iter(&after))?;
+        let reached = self.output.blocking_ask(self.object).map_err(Failure::Stopped)?;
+        if reached.known + reached.new == rows {
+            return Ok(Rest::Unmoved);
+        }
+        self.place = None;
+        self.rows(&self.plan.sql(What::Rows, Which::UpTo), params_from_iter(&after))?;
+        Ok(Rest::Gone)
+    }
+
+    /// Reads what changed. Where the count is not what the index would then have,
+    /// the others are looked at too: their keys, if it says that some are gone.
+    fn changed(&mut self, changed: &Changed, rows: u64) -> Result<Rest, Failure> {
+        let Changed { condition, since, rows: _ } = changed;
+        self.rows(&self.plan.sql_where(What::Rows, condition), [since])?;
+        let reached = self.output.blocking_ask(self.object).map_err(Failure::Stopped)?;
+        let there = reached.known + reached.new;
+        let others = format!("NOT {condition}");
+        if rows == there {
+            return Ok(Rest::Unknown);
+        }
+        if rows < there && self.plan.has_keys() {
+            self.keys(&self.plan.sql_where(What::Keys, &others), [since])?;
+            return Ok(Rest::Listed);
+        }
+        self.rows(&self.plan.sql_where(What::Rows, &others), [since])?;
+        Ok(Rest::Gone)
+    }
+
+    fn rows(&mut self, sql: &str, values: impl Params) -> Result<(), Failure> {
+        let plan = self.plan;
+        let mut statement = self.database.connection.prepare(sql)?;
+        let mut rows = statement.query(values)?;
+        let mut batch = Vec::new();
+        let (mut bytes, mut place) = (0, None);
+        let salt = plan.salt();
+        while let Some(row) = rows.next()? {
+            let mut payload = Vec::new();
+            for index in 0..plan.columns.len() {
+                values::encode(row.get_ref(index)?, &mut payload);
+            }
+            let source_key = match plan.source_key(What::Rows, row)? {
+                Some(key) => key,
+                None => hashed_key(&payload, &mut self.seen),
+            };
+            if payload.len() > ROW_BYTES {
+                self.refuse(source_key)?;
+                continue;
+            }
+            if self.place.is_some() {
+                place = plan.place_of(row)?;
+            }
+            bytes += payload.len();
+            let fingerprint = Fingerprint::of(&payload).salted(salt);
+            batch.push(RawRecord { source_key, fingerprint, payload: Bytes::from(payload) });
+            if batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+                self.send(std::mem::take(&mut batch), std::mem::take(&mut bytes), place.take())?;
+            }
+        }
+        self.send(batch, bytes, place)
+    }
+
+    fn keys(&self, sql: &str, values: impl Params) -> Result<(), Failure> {
+        let mut statement = self.database.connection.prepare(sql)?;
+        let mut rows = statement.query(values)?;
+        let mut source_keys = Vec::with_capacity(KEYS_AT_ONCE);
+        let send = |source_keys| {
+            let present = Message::Present { object: Arc::clone(self.object), source_keys };
+            self.output.blocking_send(present).map_err(Failure::Stopped)
+        };
+        while let Some(row) = rows.next()? {
+            source_keys.extend(self.plan.source_key(What::Keys, row)?);
+            if source_keys.len() >= KEYS_AT_ONCE {
+                send(std::mem::replace(&mut source_keys, Vec::with_capacity(KEYS_AT_ONCE)))?;
+            }
+        }
+        send(source_keys)
     }
 
     fn refuse(&self, source_key: String) -> Result<(), Failure> {
@@ -211,14 +274,16 @@ impl Batches<'_> {
         self.output.blocking_send(failed).map_err(Failure::Stopped)
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
-        if self.records.is_empty() {
+    fn send(&self, records: Vec<RawRecord>, bytes: usize, place: Option<Vec<Part>>) -> Result<(), Failure> {
+        if records.is_empty() {
             return Ok(());
         }
+        let place = self.place.zip(place).map(|(stamp, after)| Place { stamp: stamp.clone(), after });
         let batch = Batch {
             object: Arc::clone(self.object),
-            records: std::mem::take(&mut self.records),
-            bytes_read: std::mem::take(&mut self.bytes) as u64,
+            records,
+            bytes_read: bytes as u64,
+            position: place.and_then(|place| serde_json::to_value(place).ok()),
             shape: self.shape.clone(),
         };
         self.output.blocking_send(Message::Batch(batch)).map_err(Failure::Stopped)

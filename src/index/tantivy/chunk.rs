@@ -6,6 +6,10 @@ pub(crate) const CHARACTERS: usize = 2000;
 
 /// The chunks of a text: at least one, which is empty for an empty text.
 pub(crate) fn chunks(text: &str) -> Vec<&str> {
+    // No more bytes than a chunk has characters: most records.
+    if text.len() <= CHARACTERS {
+        return vec![text];
+    }
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((limit, _)) = rest.char_indices().nth(CHARACTERS) {

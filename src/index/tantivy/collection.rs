@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tantivy::directory::MmapDirectory;
@@ -10,15 +10,26 @@ use tantivy::indexer::{IndexWriterOptions, UserOperation};
 use tantivy::schema::Term;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyError};
 
+use crate::failpoint;
 use crate::ids::{CollectionId, ConnectionId};
-use crate::index::IndexError;
 use crate::index::tantivy::document::head_prefix;
 use crate::index::tantivy::failure::{failed_because, from_io, from_opening, from_tantivy};
+use crate::index::tantivy::indexed::Chunk;
+use crate::index::tantivy::merging::{Filling, Merging};
 use crate::index::tantivy::read;
+use crate::index::tantivy::room::Room;
 use crate::index::tantivy::schema::{Fields, schema, tokenizers};
+use crate::index::{Epoch, IndexError};
 
-/// Memory of a writer.
-const WRITER_BYTES: usize = 64_000_000;
+/// Memory of one thread of a writer, in bytes: a segment is written when it is full.
+const WRITER_BYTES: usize = 32_000_000;
+/// Threads of a writer: indexing is most of the work of a first sync. Each
+/// operation is numbered when it is handed over, so their order is kept.
+const WRITER_THREADS: usize = 2;
+/// After such a pause an index is no longer being filled.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Operations that are handed over together: each time may wake a thread.
+const AT_ONCE: usize = 16;
 /// How long others wait for a connection to learn that its changes are lost.
 const LOSS_IS_TOLD: Duration = Duration::from_secs(300);
 
@@ -31,23 +42,49 @@ pub(crate) struct Collection {
     reader: IndexReader,
     /// Shared by those who apply, alone for who commits, opens or closes.
     writer: RwLock<Writer>,
+    room: Arc<Room>,
+    filling: Arc<Filling>,
     activity: Mutex<Activity>,
 }
 
 enum Writer {
     Closed,
-    Open(Box<IndexWriter>),
+    Open(Box<IndexWriter<Chunk>>),
     /// The collection is gone; its folder must not come back.
     Dropped,
 }
 
 struct Activity {
     used_at: Instant,
+    /// Who may write, by connection.
+    epochs: HashMap<ConnectionId, Epoch>,
+    last_epoch: u64,
     /// Connections with changes that are not committed.
     pending: HashSet<ConnectionId>,
     /// Connections whose pending changes went down with a writer at that time,
     /// and which do not know yet.
     lost: HashMap<ConnectionId, Instant>,
+}
+
+impl Activity {
+    /// Nobody who wrote for the connection before may any more, and nothing that
+    /// was lost of it matters.
+    fn supersede(&mut self, connection: &ConnectionId) -> Epoch {
+        self.lost.remove(connection);
+        self.last_epoch += 1;
+        let epoch = Epoch(self.last_epoch);
+        self.epochs.insert(connection.clone(), epoch);
+        epoch
+    }
+
+    fn epoch(&self, connection: &ConnectionId) -> Epoch {
+        self.epochs.get(connection).copied().unwrap_or_default()
+    }
+
+    fn supersede_all(&mut self) {
+        self.lost.clear();
+        self.epochs.clear();
+    }
 }
 
 impl Collection {
@@ -61,7 +98,14 @@ impl Collection {
             Ok((index, reader))
         });
         let (index, reader) = opened.map_err(|cause| from_opening(&id, cause))?;
-        let activity = Activity { used_at: Instant::now(), pending: HashSet::new(), lost: HashMap::new() };
+        failpoint::reach("index.opened");
+        let activity = Activity {
+            used_at: Instant::now(),
+            epochs: HashMap::new(),
+            last_epoch: 0,
+            pending: HashSet::new(),
+            lost: HashMap::new(),
+        };
         Ok(Self {
             id,
             fields,
@@ -69,6 +113,8 @@ impl Collection {
             index,
             reader,
             writer: RwLock::new(Writer::Closed),
+            room: Arc::default(),
+            filling: Arc::default(),
             activity: Mutex::new(activity),
         })
     }
@@ -84,23 +130,59 @@ impl Collection {
     }
 
     /// A connection starts over from what is committed, so nothing of it is lost.
-    pub(crate) fn starts_over(&self, connection: &ConnectionId) {
-        self.activity().lost.remove(connection);
+    /// What was pending of it is committed first, so that it is known of.
+    /// With `before`, only while that is who writes for it.
+    pub(crate) fn begin(&self, connection: &ConnectionId, before: Option<Epoch>) -> Result<Epoch, IndexError> {
+        let mut writer = self.write_lock();
+        let (epoch, is_pending) = {
+            let mut activity = self.activity();
+            if before.is_some_and(|before| before != activity.epoch(connection)) {
+                return Err(IndexError::Superseded);
+            }
+            let is_pending = activity.pending.contains(connection) && !failpoint::mutant("pending_unknown");
+            (activity.supersede(connection), is_pending)
+        };
+        if let (Writer::Open(open), true) = (&mut *writer, is_pending) {
+            if let Err(cause) = open.commit() {
+                drop(writer);
+                let failure = self.give_up_writer(cause);
+                self.activity().lost.remove(connection);
+                return Err(failure);
+            }
+            self.committed()?;
+        }
+        Ok(epoch)
+    }
+
+    /// Who writes for a connection.
+    pub(crate) fn epoch(&self, connection: &ConnectionId) -> Epoch {
+        self.activity().epoch(connection)
     }
 
     /// Hands operations to the writer, in order.
-    pub(crate) fn apply(&self, connection: &ConnectionId, operations: Vec<UserOperation>) -> Result<(), IndexError> {
+    pub(crate) fn apply(
+        &self,
+        connection: &ConnectionId,
+        epoch: Epoch,
+        operations: Vec<UserOperation<Chunk>>,
+    ) -> Result<(), IndexError> {
         self.open_writer()?;
         let writer = self.read_lock();
         let Writer::Open(open) = &*writer else { return Err(failed_because("the index was closed meanwhile")) };
-        self.note_use(connection)?;
-        let outcome = send(open, operations);
+        // Whoever begins or clears holds the lock alone, so the epoch cannot pass
+        // while the operations are handed over.
+        self.note_use(connection, epoch)?;
+        self.filling.goes_on();
+        let outcome = send(open, &self.room, operations);
         drop(writer);
         outcome.map_err(|cause| self.give_up_writer(cause))
     }
 
-    fn note_use(&self, connection: &ConnectionId) -> Result<(), IndexError> {
+    fn note_use(&self, connection: &ConnectionId, epoch: Epoch) -> Result<(), IndexError> {
         let mut activity = self.activity();
+        if activity.epochs.get(connection) != Some(&epoch) {
+            return Err(IndexError::Superseded);
+        }
         if activity.lost.remove(connection).is_some() {
             return Err(lost());
         }
@@ -117,18 +199,19 @@ impl Collection {
         self.open_locked(&mut writer).map(|_| ())
     }
 
-    fn open_locked<'a>(&self, writer: &'a mut Writer) -> Result<&'a mut IndexWriter, IndexError> {
+    fn open_locked<'a>(&self, writer: &'a mut Writer) -> Result<&'a mut IndexWriter<Chunk>, IndexError> {
         if matches!(writer, Writer::Closed) {
-            // One worker keeps the order of changes plain; merges are rare enough.
             let options = IndexWriterOptions::builder()
-                .num_worker_threads(1)
+                .num_worker_threads(WRITER_THREADS)
                 .memory_budget_per_thread(WRITER_BYTES)
                 .num_merge_threads(1)
                 .build();
             let opened = self.index.writer_with_options(options).map_err(|cause| self.failure(cause))?;
+            opened.set_merge_policy(Box::new(Merging::new(Arc::clone(&self.filling))));
             // A killed process leaves files that no commit knows.
             opened.garbage_collect_files().wait().map_err(|cause| self.failure(cause))?;
             *writer = Writer::Open(Box::new(opened));
+            failpoint::reach("index.writer_opened");
         }
         match writer {
             Writer::Open(open) => Ok(open),
@@ -142,9 +225,13 @@ impl Collection {
         if self.has_lost() {
             return Err(lost());
         }
+        failpoint::reach("index.committing");
         match &mut *writer {
             Writer::Open(open) => match open.commit() {
-                Ok(_) => self.committed(),
+                Ok(_) => {
+                    failpoint::reach("index.committed");
+                    self.committed()
+                }
                 Err(cause) => {
                     drop(writer);
                     Err(self.give_up_writer(cause))
@@ -176,17 +263,21 @@ impl Collection {
         let mut writer = self.write_lock();
         let open = self.open_locked(&mut writer)?;
         let removed = self.clear_with(open, connection);
-        drop(writer);
-        if let Some(connection) = connection {
-            self.starts_over(connection);
+        let mut activity = self.activity();
+        match connection {
+            Some(connection) => drop(activity.supersede(connection)),
+            None => activity.supersede_all(),
         }
+        drop(activity);
+        drop(writer);
         removed.map_err(|cause| self.give_up_writer(cause))
     }
 
-    fn clear_with(&self, writer: &mut IndexWriter, connection: Option<&ConnectionId>) -> tantivy::Result<u64> {
+    fn clear_with(&self, writer: &mut IndexWriter<Chunk>, connection: Option<&ConnectionId>) -> tantivy::Result<u64> {
         // What is pending is counted too.
         writer.commit()?;
         self.reader.reload()?;
+        failpoint::reach("clear.counted");
         let prefix = connection.map(head_prefix).unwrap_or_default();
         let count = read::heads(&self.fields, &self.searcher(), &prefix)?.values().sum();
         match connection {
@@ -197,24 +288,36 @@ impl Collection {
                 writer.delete_all_documents()?;
             }
         }
-        writer.commit()?;
+        failpoint::reach("clear.deleting");
+        if !failpoint::mutant("clear_uncommitted") {
+            writer.commit()?;
+        }
+        failpoint::reach("clear.committed");
         self.reader.reload()?;
         self.activity().pending.clear();
         Ok(count)
     }
 
-    /// Closes the writer when it was not used for that long. What is pending is
-    /// committed first: closing would lose it.
-    pub(crate) fn close_if_idle(&self, idle: Duration) -> Result<(), IndexError> {
-        if self.activity().used_at.elapsed() < idle {
+    /// After a pause, merges what was put off. Closes the writer when it was not used
+    /// for that long; what is pending is committed first: closing would lose it.
+    pub(crate) fn tend(&self, idle: Duration) -> Result<(), IndexError> {
+        let unused = self.activity().used_at.elapsed();
+        // Who asks for a commit is also asked what to merge.
+        let is_due = unused >= PAUSE && self.activity().pending.is_empty() && self.filling.ends();
+        if unused < idle && !is_due {
             return Ok(());
         }
         let mut writer = self.write_lock();
         let Writer::Open(open) = &mut *writer else { return Ok(()) };
-        let outcome = if self.activity().pending.is_empty() { Ok(0) } else { open.commit() };
+        // Asked under the lock: somebody may have come meanwhile.
+        let is_pending = !self.activity().pending.is_empty();
+        let outcome = if is_pending || is_due { open.commit() } else { Ok(0) };
         if let Err(cause) = outcome {
             drop(writer);
             return Err(self.give_up_writer(cause));
+        }
+        if unused < idle {
+            return self.committed();
         }
         let closed = close(std::mem::replace(&mut *writer, Writer::Closed));
         let reloaded = self.committed();
@@ -270,15 +373,20 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), IndexError> {
     }
 }
 
-/// One by one: the writer's queue is bounded by how many such calls wait in it,
-/// and what waits is in memory. Blocks while the queue is full.
-fn send(writer: &IndexWriter, operations: Vec<UserOperation>) -> tantivy::Result<()> {
-    for operation in operations {
-        match operation {
-            UserOperation::Delete(term) => writer.delete_term(term),
-            UserOperation::Add(document) => writer.add_document(document)?,
-        };
+/// Hands operations over, a few at a time, each with its place in what may wait.
+/// Blocks while there is none.
+fn send(writer: &IndexWriter<Chunk>, room: &Arc<Room>, operations: Vec<UserOperation<Chunk>>) -> tantivy::Result<()> {
+    let mut together = Vec::with_capacity(AT_ONCE);
+    for mut operation in operations {
+        if let UserOperation::Add(chunk) = &mut operation {
+            chunk.place = Some(room.take(chunk.bytes()));
+        }
+        together.push(operation);
+        if together.len() == AT_ONCE {
+            writer.run(std::mem::replace(&mut together, Vec::with_capacity(AT_ONCE)))?;
+        }
     }
+    writer.run(together)?;
     Ok(())
 }
 
@@ -291,7 +399,7 @@ fn close(writer: Writer) -> tantivy::Result<()> {
 
 /// A writer whose worker died says only that; the worker's own error comes with
 /// the attempt to commit.
-fn root_cause(mut broken: IndexWriter, cause: TantivyError) -> TantivyError {
+fn root_cause(mut broken: IndexWriter<Chunk>, cause: TantivyError) -> TantivyError {
     match cause {
         TantivyError::ErrorInThread(_) => match broken.prepare_commit() {
             Err(deeper) => deeper,

@@ -1,5 +1,8 @@
 //! Records to documents, and back to items.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tantivy::schema::{TantivyDocument, Term, Value as _};
@@ -7,46 +10,29 @@ use tantivy::schema::{TantivyDocument, Term, Value as _};
 use crate::ids::ConnectionId;
 use crate::index::tantivy::chunk::chunks;
 use crate::index::tantivy::facts::Facts;
+use crate::index::tantivy::indexed::{Chunk, Record};
 use crate::index::tantivy::schema::Fields;
 use crate::index::{IndexError, Item, Target};
-use crate::record::{Document, Fingerprint, Key};
-
-/// What all items' ids start with.
-const ITEM_PREFIX: &str = "itm_";
+use crate::record::{Document, Entry, Key};
 
 /// What the head keeps for display.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Stored {
-    connection: String,
-    source: String,
-    object: String,
-    source_key: String,
-    kind: String,
-    title: String,
-    url: Option<String>,
-    metadata: Map<String, Value>,
-    created_at: Option<i64>,
-    updated_at: Option<i64>,
-}
-
-/// A record to index.
-pub(crate) struct Record<'a> {
-    pub(crate) target: &'a Target,
-    pub(crate) key: Key,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) object: &'a str,
-    pub(crate) source_key: String,
-    pub(crate) document: Document,
-}
-
-/// The public id of a record.
-pub(crate) fn item_id(key: Key) -> String {
-    format!("{ITEM_PREFIX}{key}")
+pub(crate) struct Stored<'a> {
+    pub(crate) connection: Cow<'a, str>,
+    pub(crate) source: Cow<'a, str>,
+    pub(crate) object: Cow<'a, str>,
+    pub(crate) source_key: Cow<'a, str>,
+    pub(crate) kind: Cow<'a, str>,
+    pub(crate) title: Cow<'a, str>,
+    pub(crate) url: Option<Cow<'a, str>>,
+    pub(crate) metadata: Cow<'a, Map<String, Value>>,
+    pub(crate) created_at: Option<i64>,
+    pub(crate) updated_at: Option<i64>,
 }
 
 /// The key that a public id names.
 pub(crate) fn key_of(id: &str) -> Option<Key> {
-    let digits = id.strip_prefix(ITEM_PREFIX)?;
+    let digits = id.strip_prefix(Item::ID_PREFIX)?;
     let is_canonical = digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_canonical.then(|| u128::from_str_radix(digits, 16).ok().map(Key)).flatten()
 }
@@ -72,41 +58,35 @@ pub(crate) fn whole([high, low]: [u64; 2]) -> u128 {
 }
 
 /// The documents of a record, its head first.
-pub(crate) fn documents(fields: &Fields, record: Record<'_>) -> Result<Vec<TantivyDocument>, IndexError> {
-    let facts = facts(&record);
-    let mut documents: Vec<TantivyDocument> = chunks(&record.document.body)
-        .into_iter()
-        .enumerate()
-        .map(|(number, body)| chunk(fields, &record, &facts, number as u64, body))
-        .collect();
-    let head = &mut documents[0];
-    head.add_text(fields.head, format!("{}{}", head_prefix(&record.target.connection), record.object));
-    for (field, half) in fields.fingerprint.into_iter().zip(halves(record.fingerprint.0)) {
-        head.add_u64(field, half);
-    }
-    head.add_text(fields.stored, stored(record)?);
-    Ok(documents)
+pub(crate) fn documents(fields: &Fields, target: &Target, entry: Entry) -> Result<Vec<Chunk>, IndexError> {
+    let facts = facts(target, &entry);
+    let stored = stored(target, &entry)?;
+    let Entry { key, fingerprint, object, source_key: _, document } = entry;
+    let Document { title, body, kind, url: _, created_at: _, updated_at: _, metadata: _ } = document;
+    let record = Arc::new(Record {
+        fields: *fields,
+        key: key.0.to_be_bytes(),
+        key_halves: halves(key.0),
+        fingerprint: halves(fingerprint.0),
+        connection: target.connection.as_str().to_owned(),
+        head: format!("{}{object}", head_prefix(&target.connection)),
+        kind,
+        title,
+        body,
+        facts,
+        stored,
+    });
+    let mut end = 0;
+    let chunk = |(number, text): (usize, &str)| {
+        let start = end;
+        end += text.len();
+        Chunk { record: Arc::clone(&record), number: number as u64, body: start..end, place: None }
+    };
+    Ok(chunks(&record.body).into_iter().enumerate().map(chunk).collect())
 }
 
-fn chunk(fields: &Fields, record: &Record<'_>, facts: &Facts, number: u64, body: &str) -> TantivyDocument {
-    let mut document = TantivyDocument::default();
-    document.add_bytes(fields.record, &record.key.0.to_be_bytes());
-    for (field, half) in fields.key.into_iter().zip(halves(record.key.0)) {
-        document.add_u64(field, half);
-    }
-    document.add_u64(fields.chunk, number);
-    document.add_text(fields.connection, record.target.connection.as_str());
-    document.add_text(fields.kind, &record.document.kind);
-    document.add_text(fields.title, &record.document.title);
-    document.add_text(fields.title_stemmed, &record.document.title);
-    document.add_text(fields.body, body);
-    document.add_text(fields.body_stemmed, body);
-    facts.terms().for_each(|term| document.add_bytes(fields.facts, term));
-    document
-}
-
-fn facts(record: &Record<'_>) -> Facts {
-    let Record { target, object, document, .. } = record;
+fn facts(target: &Target, entry: &Entry) -> Facts {
+    let Entry { object, document, .. } = entry;
     let mut facts = Facts::default();
     facts.text("source_short_name", &target.source);
     facts.text("source_connection_id", target.connection.as_str());
@@ -122,29 +102,24 @@ fn facts(record: &Record<'_>) -> Facts {
     if let Some(updated_at) = document.updated_at {
         facts.timestamp("updated_at", updated_at);
     }
-    let mut path = vec!["metadata".to_owned()];
-    for (key, value) in &document.metadata {
-        path.push(key.clone());
-        facts.value(&mut path, value);
-        path.pop();
-    }
+    facts.members("metadata", &document.metadata);
     facts
 }
 
-fn stored(record: Record<'_>) -> Result<String, IndexError> {
-    let Record { target, key: _, fingerprint: _, object, source_key, document } = record;
+fn stored(target: &Target, entry: &Entry) -> Result<String, IndexError> {
+    let Entry { key: _, fingerprint: _, object, source_key, document } = entry;
     let Document { title, body: _, url, kind, created_at, updated_at, metadata } = document;
     let stored = Stored {
-        connection: target.connection.as_str().to_owned(),
-        source: target.source.clone(),
-        object: object.to_owned(),
-        source_key,
-        kind,
-        title,
-        url,
-        metadata,
-        created_at,
-        updated_at,
+        connection: Cow::Borrowed(target.connection.as_str()),
+        source: Cow::Borrowed(&target.source),
+        object: Cow::Borrowed(object),
+        source_key: Cow::Borrowed(source_key),
+        kind: Cow::Borrowed(kind),
+        title: Cow::Borrowed(title),
+        url: url.as_deref().map(Cow::Borrowed),
+        metadata: Cow::Borrowed(metadata),
+        created_at: *created_at,
+        updated_at: *updated_at,
     };
     serde_json::to_string(&stored).map_err(|error| IndexError::Failed(Box::new(error)))
 }
@@ -154,23 +129,27 @@ pub(crate) fn body(fields: &Fields, document: &TantivyDocument) -> String {
     document.get_first(fields.body).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// What a head keeps; `None` if the document is no head that we wrote.
+pub(crate) fn stored_of(fields: &Fields, head: &TantivyDocument) -> Option<Stored<'static>> {
+    serde_json::from_str(head.get_first(fields.stored)?.as_str()?).ok()
+}
+
 /// The item of a head with the content given; `None` if the document is no head
 /// that we wrote.
 pub(crate) fn item(fields: &Fields, key: Key, head: &TantivyDocument, content: String) -> Option<Item> {
-    let value = head.get_first(fields.stored)?;
-    let stored: Stored = serde_json::from_str(value.as_str()?).ok()?;
-    let Stored { connection, source, object, source_key, kind, title, url, metadata, created_at, updated_at } = stored;
+    let Stored { connection, source, object, source_key, kind, title, url, metadata, created_at, updated_at } =
+        stored_of(fields, head)?;
     Some(Item {
-        id: item_id(key),
+        id: Item::id_of(key),
         connection: connection.parse().ok()?,
-        source,
-        object,
-        source_key,
-        kind,
-        title,
-        url,
+        source: source.into_owned(),
+        object: object.into_owned(),
+        source_key: source_key.into_owned(),
+        kind: kind.into_owned(),
+        title: title.into_owned(),
+        url: url.map(Cow::into_owned),
         content,
-        metadata,
+        metadata: metadata.into_owned(),
         created_at,
         updated_at,
     })

@@ -1,16 +1,24 @@
-//! Translates filters. What a comparison means is said in `filter/compare.rs`;
-//! a test holds the two together.
+//! Judges records by a filter. What a comparison means is said in
+//! `filter/compare.rs`; a test holds the two together.
+//!
+//! A comparison is decided from the columns of `facts.rs` where they tell: always
+//! for numbers, times, truth values and equal texts, and for the order of texts
+//! that differ where they begin. Otherwise the record is read and asked, once for
+//! each text where the answer hangs on one text alone.
 
-use std::ops::Bound;
+mod columns;
+mod record;
 
-use tantivy::query::{AllQuery, BooleanQuery, Occur, Query, TermQuery};
-use tantivy::schema::{Field, IndexRecordOption, Term};
+use std::sync::Arc;
 
-use crate::filter::compare::{Reading, TextPattern, as_bool, as_number, is_anything};
-use crate::filter::{Comparison, Expression, FieldKind, Filter, Literal, Operator};
+use tantivy::{DocId, Searcher, SegmentReader};
+
+use crate::filter::{Comparison, Expression, FieldKind, Filter};
 use crate::index::IndexError;
-use crate::index::tantivy::fact_query::{FactQuery, after_all_with};
-use crate::index::tantivy::facts::{Tag, fact, number_bytes, path_prefix, tag_prefix, text_bytes, timestamp_bytes};
+use crate::index::tantivy::schema::Fields;
+
+use columns::Columns;
+use record::Records;
 
 /// Fields that a filter of documents may have.
 pub(crate) const FIELDS: &[(&str, FieldKind)] = &[
@@ -25,122 +33,106 @@ pub(crate) const FIELDS: &[(&str, FieldKind)] = &[
     ("metadata", FieldKind::Map),
 ];
 
-/// The query that a filter is.
-pub(crate) fn query(filter: &Filter, facts: Field) -> Result<Box<dyn Query>, IndexError> {
-    filter.check(FIELDS).map_err(|error| IndexError::Query(error.to_string()))?;
-    Ok(expression(&filter.expression, facts))
+/// A filter of the records that a searcher sees.
+#[derive(Clone)]
+pub(crate) struct RecordFilter {
+    filter: Arc<Filter>,
+    fields: Fields,
+    searcher: Searcher,
 }
 
-fn expression(wanted: &Expression, facts: Field) -> Box<dyn Query> {
-    match wanted {
-        Expression::And(parts) if parts.is_empty() => Box::new(AllQuery),
-        Expression::And(parts) => joined(Occur::Must, parts, facts),
-        Expression::Or(parts) => joined(Occur::Should, parts, facts),
-        Expression::Not(inner) => negated(expression(inner, facts)),
-        Expression::Comparison(comparison) => compared(comparison, facts),
+impl RecordFilter {
+    /// Refuses a filter of fields that records do not have.
+    pub(crate) fn new(filter: &Filter, fields: &Fields, searcher: &Searcher) -> Result<Self, IndexError> {
+        filter.check(FIELDS).map_err(|error| IndexError::Query(error.to_string()))?;
+        Ok(Self { filter: Arc::new(filter.clone()), fields: *fields, searcher: searcher.clone() })
+    }
+
+    /// The judge of one segment's documents.
+    pub(crate) fn judge<'a>(&'a self, segment: &'a SegmentReader) -> tantivy::Result<Judge<'a>> {
+        let mut comparisons = Vec::new();
+        let condition = condition(&self.filter.expression, segment, &mut comparisons)?;
+        let records = Records::new(&self.fields, &self.searcher, segment)?;
+        Ok(Judge { segment, filter: &self.filter, condition, comparisons, records })
     }
 }
 
-fn joined(occur: Occur, parts: &[Expression], facts: Field) -> Box<dyn Query> {
-    Box::new(BooleanQuery::new(parts.iter().map(|part| (occur, expression(part, facts))).collect()))
+/// Says of documents of one segment whether their records pass.
+pub(crate) struct Judge<'a> {
+    segment: &'a SegmentReader,
+    filter: &'a Filter,
+    condition: Condition,
+    comparisons: Vec<(&'a Comparison, Columns)>,
+    records: Records<'a>,
 }
 
-fn negated(query: Box<dyn Query>) -> Box<dyn Query> {
-    Box::new(BooleanQuery::new(vec![(Occur::Must, Box::new(AllQuery)), (Occur::MustNot, query)]))
+/// An expression whose comparisons are counted off.
+enum Condition {
+    And(Vec<Condition>),
+    Or(Vec<Condition>),
+    Not(Box<Condition>),
+    Comparison(usize),
 }
 
-fn compared(comparison: &Comparison, facts: Field) -> Box<dyn Query> {
-    let Comparison { field, operator, value } = comparison;
-    match operator {
-        Operator::NotEqual => negated(equal(field, Operator::Equal, value, facts)),
-        Operator::Equal | Operator::Has => equal(field, *operator, value, facts),
-        Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
-            ordered(field, *operator, value, facts)
+fn condition<'a>(
+    expression: &'a Expression,
+    segment: &SegmentReader,
+    comparisons: &mut Vec<(&'a Comparison, Columns)>,
+) -> tantivy::Result<Condition> {
+    let mut all = |parts: &'a [Expression]| {
+        parts.iter().map(|part| condition(part, segment, comparisons)).collect::<tantivy::Result<Vec<_>>>()
+    };
+    Ok(match expression {
+        Expression::And(parts) => Condition::And(all(parts)?),
+        Expression::Or(parts) => Condition::Or(all(parts)?),
+        Expression::Not(inner) => Condition::Not(Box::new(condition(inner, segment, comparisons)?)),
+        Expression::Comparison(comparison) => {
+            comparisons.push((comparison, Columns::open(segment, comparison)?));
+            Condition::Comparison(comparisons.len() - 1)
         }
-    }
+    })
 }
 
-fn equal(path: &[String], operator: Operator, literal: &Literal, facts: Field) -> Box<dyn Query> {
-    if is_anything(literal) {
-        return anything(path, operator, facts);
-    }
-    let mut readings = vec![text(path, operator, literal, facts)];
-    if let Some(bool) = as_bool(&literal.text) {
-        readings.push(term(facts, &fact(path, Tag::Bool, &[u8::from(bool)])));
-    }
-    if let Some(number) = as_number(&literal.text) {
-        readings.push(term(facts, &fact(path, Tag::Number, &number_bytes(number))));
-    }
-    match Reading::of(literal) {
-        Reading::Timestamp(micros) => {
-            readings.push(term(facts, &fact(path, Tag::Timestamp, &timestamp_bytes(micros))));
+impl Judge<'_> {
+    /// True when the record of a document passes. A deleted document does not.
+    pub(crate) fn passes(&mut self, document: DocId) -> tantivy::Result<bool> {
+        if self.segment.is_deleted(document) {
+            return Ok(false);
         }
-        Reading::Number(number) => {
-            readings.push(term(facts, &fact(path, Tag::NumberInText, &number_bytes(number))));
+        if let Some(passes) = self.decide(&self.condition, document) {
+            return Ok(passes);
         }
-        Reading::Text => {}
+        let Some(record) = self.records.get(document)? else { return Ok(false) };
+        for (comparison, columns) in &mut self.comparisons {
+            columns.learn(document, comparison, &record);
+        }
+        // What can be read is also what was checked.
+        Ok(self.filter.matches(&|path| record.value(path)).unwrap_or(false))
     }
-    if operator == Operator::Has {
-        readings.push(term(facts, &fact(path, Tag::Member, &text_bytes(&literal.text))));
-    }
-    Box::new(BooleanQuery::union(readings))
-}
 
-fn anything(path: &[String], operator: Operator, facts: Field) -> Box<dyn Query> {
-    let mut query = FactQuery::starting_with(facts, path_prefix(path));
-    if operator != Operator::Has {
-        query.upper = Bound::Excluded(tag_prefix(path, Tag::Member));
-    }
-    Box::new(query)
-}
-
-fn text(path: &[String], operator: Operator, literal: &Literal, facts: Field) -> Box<dyn Query> {
-    let pattern = TextPattern::new(operator, literal);
-    if !pattern.folded && !pattern.open_start && !pattern.open_end {
-        return term(facts, &fact(path, Tag::Text, &text_bytes(&pattern.part)));
-    }
-    let prefix = tag_prefix(path, Tag::Text);
-    let skipped = prefix.len();
-    let mut query = FactQuery::starting_with(facts, prefix);
-    query.pattern = Some((skipped, pattern));
-    Box::new(query)
-}
-
-fn ordered(path: &[String], operator: Operator, literal: &Literal, facts: Field) -> Box<dyn Query> {
-    let mut ranges = Vec::new();
-    match Reading::of(literal) {
-        Reading::Timestamp(micros) => {
-            ranges.push(range(path, Tag::Timestamp, operator, &timestamp_bytes(micros), facts));
-        }
-        Reading::Number(number) => {
-            ranges.push(range(path, Tag::Number, operator, &number_bytes(number), facts));
-            ranges.push(range(path, Tag::NumberInText, operator, &number_bytes(number), facts));
-        }
-        Reading::Text => {
-            ranges.push(range(path, Tag::Text, operator, &text_bytes(&literal.text), facts));
-            if let Some(number) = as_number(&literal.text) {
-                ranges.push(range(path, Tag::Number, operator, &number_bytes(number), facts));
+    /// What the columns say; `None` where they do not tell.
+    fn decide(&self, condition: &Condition, document: DocId) -> Option<bool> {
+        match condition {
+            Condition::And(parts) => self.first(parts, document, false),
+            Condition::Or(parts) => self.first(parts, document, true),
+            Condition::Not(inner) => self.decide(inner, document).map(|holds| !holds),
+            Condition::Comparison(number) => {
+                let (comparison, columns) = &self.comparisons[*number];
+                columns.decide(document, comparison)
             }
         }
     }
-    Box::new(BooleanQuery::union(ranges))
-}
 
-fn range(path: &[String], tag: Tag, operator: Operator, value: &[u8], field: Field) -> Box<dyn Query> {
-    let all = tag_prefix(path, tag);
-    let value = fact(path, tag, value);
-    let (lower, upper) = match operator {
-        Operator::Less => (Bound::Included(all), Bound::Excluded(value)),
-        Operator::LessOrEqual => (Bound::Included(all), Bound::Included(value)),
-        Operator::Greater => (Bound::Excluded(value), after_all_with(&all)),
-        Operator::GreaterOrEqual => (Bound::Included(value), after_all_with(&all)),
-        Operator::Equal | Operator::NotEqual | Operator::Has => {
-            (Bound::Included(value.clone()), Bound::Included(value))
+    /// One part that decides is enough, whatever the others say.
+    fn first(&self, parts: &[Condition], document: DocId, decisive: bool) -> Option<bool> {
+        let mut all_told = true;
+        for part in parts {
+            match self.decide(part, document) {
+                Some(holds) if holds == decisive => return Some(decisive),
+                Some(_) => {}
+                None => all_told = false,
+            }
         }
-    };
-    Box::new(FactQuery { field, lower, upper, pattern: None })
-}
-
-fn term(field: Field, bytes: &[u8]) -> Box<dyn Query> {
-    Box::new(TermQuery::new(Term::from_field_bytes(field, bytes), IndexRecordOption::Basic))
+        all_told.then_some(!decisive)
+    }
 }

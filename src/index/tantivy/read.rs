@@ -9,9 +9,10 @@ use tantivy::termdict::TermStreamer;
 use tantivy::{DocAddress, DocId, DocSet, InvertedIndexReader, Searcher, SegmentReader, TERMINATED};
 
 use crate::ids::ConnectionId;
+use crate::index::manifest::{Digest, Manifest};
 use crate::index::tantivy::document::{body, head_prefix, item, key_of, record_term, whole};
 use crate::index::tantivy::schema::{CHUNK, CONNECTION, FINGERPRINT, Fields, KEY, KIND};
-use crate::index::{Item, Listing, Manifest};
+use crate::index::{Item, Listing};
 use crate::record::{Fingerprint, Key};
 
 /// Two columns that hold one 128-bit number.
@@ -31,26 +32,50 @@ impl Wide {
     }
 }
 
-/// Keys and fingerprints of one object, from columns alone.
+/// Keys and fingerprints of one object.
 pub(crate) fn manifest(
     fields: &Fields,
     searcher: &Searcher,
     connection: &ConnectionId,
     object: &str,
 ) -> tantivy::Result<Manifest> {
+    let mut entries = Vec::new();
+    entries_of(fields, searcher, connection, object, |key, fingerprint| entries.push((key, fingerprint)))?;
+    Ok(Manifest::new(entries))
+}
+
+/// The digest of the same.
+pub(crate) fn digest(
+    fields: &Fields,
+    searcher: &Searcher,
+    connection: &ConnectionId,
+    object: &str,
+) -> tantivy::Result<Digest> {
+    let mut digest = Digest::default();
+    entries_of(fields, searcher, connection, object, |key, fingerprint| digest.add(key, fingerprint))?;
+    Ok(digest)
+}
+
+/// Hands out the keys and fingerprints of one object, from columns alone.
+fn entries_of(
+    fields: &Fields,
+    searcher: &Searcher,
+    connection: &ConnectionId,
+    object: &str,
+    mut take: impl FnMut(Key, Fingerprint),
+) -> tantivy::Result<()> {
     let term = Term::from_field_text(fields.head, &format!("{}{object}", head_prefix(connection)));
-    let mut manifest = Manifest::new();
     for segment in searcher.segment_readers() {
         let inverted = segment.inverted_index(fields.head)?;
         let Some(postings) = inverted.read_postings(&term, IndexRecordOption::Basic)? else { continue };
         let (keys, fingerprints) = (Wide::open(segment, KEY)?, Wide::open(segment, FINGERPRINT)?);
         for document in alive(segment, postings) {
             if let (Some(key), Some(fingerprint)) = (keys.get(document), fingerprints.get(document)) {
-                manifest.insert(Key(key), Fingerprint(fingerprint));
+                take(Key(key), Fingerprint(fingerprint));
             }
         }
     }
-    Ok(manifest)
+    Ok(())
 }
 
 /// Records by what their heads say after the prefix: with the prefix of a

@@ -2,13 +2,14 @@
 //! the head, which alone carries the fingerprint and what is only displayed.
 
 use tantivy::schema::{
-    FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
+    FAST, Field, INDEXED, IndexRecordOption, JsonObjectOptions, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RAW_TOKENIZER_NAME, RemoveLongFilter, Stemmer, TextAnalyzer,
-    TokenizerManager,
+    AsciiFoldingFilter, LowerCaser, RAW_TOKENIZER_NAME, RemoveLongFilter, TextAnalyzer, TokenizerManager,
 };
 
+use crate::index::tantivy::facts::FACTS;
+use crate::index::tantivy::stems::WithStems;
 use crate::index::tantivy::words::Words;
 
 /// Name of the column that says which chunk a document is.
@@ -22,12 +23,11 @@ pub(crate) const CONNECTION: &str = "connection";
 /// Name of the column of the kind.
 pub(crate) const KIND: &str = "kind";
 
-const EXACT: &str = "exact";
-const STEMMED: &str = "stemmed";
+const TOKENIZER: &str = "words_and_stems";
 const LONGEST_WORD: usize = 100;
 
 /// Handles of the fields.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields {
     /// Key as 16 bytes: what deletes go by and lists are ordered by.
     pub(crate) record: Field,
@@ -38,12 +38,9 @@ pub(crate) struct Fields {
     pub(crate) key: [Field; 2],
     pub(crate) fingerprint: [Field; 2],
     pub(crate) chunk: Field,
-    /// Words as written.
+    /// Words as written, and behind them their stems; see `stems.rs`.
     pub(crate) title: Field,
     pub(crate) body: Field,
-    /// English words without their endings.
-    pub(crate) title_stemmed: Field,
-    pub(crate) body_stemmed: Field,
     /// What filters go by; see `facts.rs`.
     pub(crate) facts: Field,
     /// The rest of the record as JSON, on the head.
@@ -53,8 +50,11 @@ pub(crate) struct Fields {
 /// The schema and its handles.
 pub(crate) fn schema() -> (Schema, Fields) {
     let mut builder = Schema::builder();
-    let exact = text(EXACT, IndexRecordOption::WithFreqsAndPositions);
-    let stemmed = text(STEMMED, IndexRecordOption::WithFreqs);
+    let text = TextOptions::default().set_indexing_options(
+        TextFieldIndexing::default()
+            .set_tokenizer(TOKENIZER)
+            .set_index_option(IndexRecordOption::WithFreqsAndPositions),
+    );
     let fields = Fields {
         record: builder.add_bytes_field("record", INDEXED),
         head: builder.add_text_field("head", STRING),
@@ -63,31 +63,23 @@ pub(crate) fn schema() -> (Schema, Fields) {
         key: KEY.map(|name| builder.add_u64_field(name, FAST)),
         fingerprint: FINGERPRINT.map(|name| builder.add_u64_field(name, FAST)),
         chunk: builder.add_u64_field(CHUNK, FAST),
-        title: builder.add_text_field("title", exact.clone()),
-        body: builder.add_text_field("body", exact | STORED),
-        title_stemmed: builder.add_text_field("title_stemmed", stemmed.clone()),
-        body_stemmed: builder.add_text_field("body_stemmed", stemmed),
-        facts: builder.add_bytes_field("facts", INDEXED),
+        title: builder.add_text_field("title", text.clone()),
+        body: builder.add_text_field("body", text | STORED),
+        facts: builder.add_json_field(FACTS, JsonObjectOptions::default().set_fast(RAW_TOKENIZER_NAME)),
         stored: builder.add_text_field("stored", STORED),
     };
     (builder.build(), fields)
 }
 
-fn text(tokenizer: &str, record: IndexRecordOption) -> TextOptions {
-    TextOptions::default()
-        .set_indexing_options(TextFieldIndexing::default().set_tokenizer(tokenizer).set_index_option(record))
-}
-
 /// How text becomes words.
 pub(crate) fn tokenizers() -> TokenizerManager {
     let tokenizers = TokenizerManager::default();
-    tokenizers.register(EXACT, exact());
-    tokenizers.register(STEMMED, stemmed());
+    tokenizers.register(TOKENIZER, words_and_stems());
     tokenizers
 }
 
 /// Words as written, without case and accents.
-pub(crate) fn exact() -> TextAnalyzer {
+pub(crate) fn words() -> TextAnalyzer {
     TextAnalyzer::builder(Words::default())
         .filter(RemoveLongFilter::limit(LONGEST_WORD))
         .filter(LowerCaser)
@@ -95,12 +87,12 @@ pub(crate) fn exact() -> TextAnalyzer {
         .build()
 }
 
-/// The same, without English endings.
-pub(crate) fn stemmed() -> TextAnalyzer {
+/// The same, each followed by its stem where it has one of its own.
+pub(crate) fn words_and_stems() -> TextAnalyzer {
     TextAnalyzer::builder(Words::default())
         .filter(RemoveLongFilter::limit(LONGEST_WORD))
         .filter(LowerCaser)
         .filter(AsciiFoldingFilter)
-        .filter(Stemmer::new(Language::English))
+        .filter(WithStems)
         .build()
 }

@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 
 use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, ConstScoreQuery, Occur, Query as TantivyQuery, TermQuery};
+use tantivy::query::{BooleanQuery, Occur, Query as TantivyQuery, TermQuery};
 use tantivy::schema::{IndexRecordOption, TantivyDocument};
 use tantivy::snippet::SnippetGenerator;
 use tantivy::{DocAddress, Searcher, SegmentOrdinal};
 
 use crate::index::tantivy::collection::Collection;
 use crate::index::tantivy::document::{body, item, record_term};
-use crate::index::tantivy::filter;
+use crate::index::tantivy::filter::RecordFilter;
+use crate::index::tantivy::filtered::Filtered;
 use crate::index::tantivy::read::{Wide, head};
 use crate::index::tantivy::schema::{Fields, KEY};
 use crate::index::tantivy::text::{self, TextQuery};
@@ -24,12 +25,13 @@ const SNIPPET_CHARACTERS: usize = 240;
 
 /// Answers a search.
 pub(crate) fn search(collection: &Collection, query: &Query) -> Result<Hits, IndexError> {
-    let facts = collection.fields.facts;
-    let filter = query.filter.as_ref().map(|wanted| filter::query(wanted, facts)).transpose()?;
+    let searcher = collection.searcher();
+    let filter = query.filter.as_ref().map(|wanted| RecordFilter::new(wanted, &collection.fields, &searcher));
+    let filter = filter.transpose()?;
     let Some(text) = text::parse(&collection.fields, &query.text) else {
         return Ok(Hits { hits: Vec::new(), more: false });
     };
-    let search = Search { fields: &collection.fields, searcher: collection.searcher(), text };
+    let search = Search { fields: &collection.fields, searcher, text };
     search.hits(filter, query).map_err(|cause| collection.failure(cause))
 }
 
@@ -47,9 +49,9 @@ struct Found {
 }
 
 impl Search<'_> {
-    fn hits(&self, filter: Option<Box<dyn TantivyQuery>>, query: &Query) -> tantivy::Result<Hits> {
+    fn hits(&self, filter: Option<RecordFilter>, query: &Query) -> tantivy::Result<Hits> {
         let end = query.offset.saturating_add(query.limit).min(DEEPEST);
-        let ranked = self.ranked(&self.chunk_query(filter), query.min_score, end + 1)?;
+        let ranked = self.ranked(&*self.chunk_query(filter), query.min_score, end + 1)?;
         let more = ranked.len() > end && end < DEEPEST && query.limit > 0;
         let snippets = Snippets::new(self)?;
         let mut hits = Vec::new();
@@ -59,21 +61,21 @@ impl Search<'_> {
         Ok(Hits { hits, more })
     }
 
-    fn chunk_query(&self, filter: Option<Box<dyn TantivyQuery>>) -> BooleanQuery {
-        let mut parts = vec![(Occur::Must, self.text.wanted.box_clone())];
-        if let Some(filter) = filter {
-            // A filter decides, it does not rank.
-            parts.push((Occur::Must, Box::new(ConstScoreQuery::new(filter, 0.0))));
-        }
+    fn chunk_query(&self, filter: Option<RecordFilter>) -> Box<dyn TantivyQuery> {
+        let mut query = self.text.wanted.box_clone();
         if let Some(excluded) = &self.text.excluded {
-            parts.push((Occur::MustNot, excluded.box_clone()));
+            query = Box::new(BooleanQuery::new(vec![(Occur::Must, query), (Occur::MustNot, excluded.box_clone())]));
         }
-        BooleanQuery::new(parts)
+        match filter {
+            // A filter decides, it does not rank.
+            Some(filter) => Box::new(Filtered::new(query, filter)),
+            None => query,
+        }
     }
 
     /// The best records, by their best chunks. How many chunks that takes is not
     /// known before, so more are fetched until it is enough.
-    fn ranked(&self, query: &BooleanQuery, min_score: Option<f64>, wanted: usize) -> tantivy::Result<Vec<Found>> {
+    fn ranked(&self, query: &dyn TantivyQuery, min_score: Option<f64>, wanted: usize) -> tantivy::Result<Vec<Found>> {
         let all = usize::try_from(self.searcher.num_docs()).unwrap_or(usize::MAX).max(1);
         let mut depth = wanted.saturating_mul(2).max(64);
         loop {
@@ -144,11 +146,10 @@ impl Search<'_> {
     }
 }
 
-/// Cuts out what matched: by stems, which find what the words find too, then by
-/// words, since phrases have no stems.
+/// Cuts out what matched.
 struct Snippets {
-    bodies: [SnippetGenerator; 2],
-    titles: [SnippetGenerator; 2],
+    body: SnippetGenerator,
+    title: SnippetGenerator,
 }
 
 impl Snippets {
@@ -158,23 +159,19 @@ impl Snippets {
             generator.set_max_num_chars(SNIPPET_CHARACTERS);
             tantivy::Result::Ok(generator)
         };
-        let Fields { title, body, title_stemmed, body_stemmed, .. } = *search.fields;
-        Ok(Self {
-            bodies: [generator(body_stemmed)?, generator(body)?],
-            titles: [generator(title_stemmed)?, generator(title)?],
-        })
+        Ok(Self { body: generator(search.fields.body)?, title: generator(search.fields.title)? })
     }
 
     /// From the body, else from the title, else how the body starts.
     fn of(&self, title: &str, body: &str) -> Vec<String> {
-        let matched = cut_out(&self.bodies, body).or_else(|| cut_out(&self.titles, title));
+        let matched = cut_out(&self.body, body).or_else(|| cut_out(&self.title, title));
         let snippet = matched.unwrap_or_else(|| body.chars().take(SNIPPET_CHARACTERS).collect());
         let snippet = snippet.trim();
         if snippet.is_empty() { Vec::new() } else { vec![snippet.to_owned()] }
     }
 }
 
-fn cut_out(generators: &[SnippetGenerator], text: &str) -> Option<String> {
-    let fragments = generators.iter().map(|generator| generator.snippet(text));
-    fragments.filter(|snippet| !snippet.highlighted().is_empty()).map(|snippet| snippet.fragment().to_owned()).next()
+fn cut_out(generator: &SnippetGenerator, text: &str) -> Option<String> {
+    let snippet = generator.snippet(text);
+    (!snippet.highlighted().is_empty()).then(|| snippet.fragment().to_owned())
 }

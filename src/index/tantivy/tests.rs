@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::ids::CollectionId;
 use crate::index::tantivy::TantivyIndex;
 use crate::index::{Hits, Index, Listing, Query, Target};
-use crate::record::{Change, Document, Fingerprint, Key};
+use crate::record::{Change, Document, Entry, Fingerprint, Key};
 
 fn target() -> Target {
     target_in("col_1", "sc_1")
@@ -42,7 +42,11 @@ fn with_metadata(document: Document, metadata: Value) -> Document {
 }
 
 fn put(target: &Target, object: &str, source_key: &str, document: Document) -> Change {
-    Change::Upsert {
+    Change::Upsert(entry(target, object, source_key, document))
+}
+
+fn entry(target: &Target, object: &str, source_key: &str, document: Document) -> Entry {
+    Entry {
         key: key(target, object, source_key),
         fingerprint: fingerprint(&document),
         object: Arc::from(object),
@@ -59,8 +63,14 @@ fn delete(target: &Target, object: &str, source_key: &str) -> Change {
     Change::Delete { key: key(target, object, source_key) }
 }
 
+/// Applies as a writer that has just begun.
+async fn apply(index: &dyn Index, target: &Target, changes: Vec<Change>) {
+    let epoch = index.begin(target).await.unwrap();
+    index.apply(target, epoch, changes).await.unwrap();
+}
+
 async fn apply_and_commit(index: &dyn Index, target: &Target, changes: Vec<Change>) {
-    index.apply(target, changes).await.unwrap();
+    apply(index, target, changes).await;
     index.commit(&target.collection).await.unwrap();
 }
 

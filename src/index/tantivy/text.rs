@@ -10,7 +10,9 @@ use tantivy::query::{
 use tantivy::schema::{Field, IndexRecordOption, Term};
 use tantivy::tokenizer::TextAnalyzer;
 
-use crate::index::tantivy::schema::{Fields, exact, stemmed};
+use crate::index::tantivy::ranking::{self, Ranking, Word};
+use crate::index::tantivy::schema::{self, Fields};
+use crate::index::tantivy::stems::{marked, stem};
 
 /// A word in a title counts as much as this many in a body.
 const TITLE_BOOST: f32 = 3.0;
@@ -28,18 +30,33 @@ pub(crate) struct TextQuery {
 
 /// The query of a text; `None` when it has no word to look for.
 pub(crate) fn parse(fields: &Fields, text: &str) -> Option<TextQuery> {
-    let mut analyzers = Analyzers { fields, exact: exact(), stemmed: stemmed() };
+    let mut analyzers = Analyzers { fields, words: schema::words() };
     let mut wanted = Vec::new();
     let mut excluded = Vec::new();
+    // What there is to rank, as long as there is nothing but words.
+    let mut words = Some(Vec::new());
     for unit in units(text).into_iter().take(MOST_UNITS) {
         let Some(query) = analyzers.unit(&unit) else { continue };
-        if unit.excluded { excluded.push(query) } else { wanted.push(query) }
+        if unit.excluded {
+            excluded.push(query);
+            continue;
+        }
+        wanted.push(query);
+        words = words.zip(analyzers.word(&unit)).map(|(mut words, word)| {
+            words.push(word);
+            words
+        });
     }
     if wanted.is_empty() {
         return None;
     }
     let excluded = (!excluded.is_empty()).then(|| union(excluded));
-    Some(TextQuery { wanted: any_and_better_all(wanted), excluded })
+    let plain = any_and_better_all(wanted);
+    let wanted = match words {
+        Some(words) => Box::new(Ranking::new(words, plain)),
+        None => plain,
+    };
+    Some(TextQuery { wanted, excluded })
 }
 
 fn any_and_better_all(mut wanted: Vec<Box<dyn Query>>) -> Box<dyn Query> {
@@ -88,26 +105,43 @@ fn units(text: &str) -> Vec<Unit> {
 
 struct Analyzers<'a> {
     fields: &'a Fields,
-    exact: TextAnalyzer,
-    stemmed: TextAnalyzer,
+    words: TextAnalyzer,
 }
 
 impl Analyzers<'_> {
     fn unit(&mut self, unit: &Unit) -> Option<Box<dyn Query>> {
-        let words = words(&mut self.exact, &unit.text);
+        let words = words(&mut self.words, &unit.text);
         if let (Some(start), false, [(_, word)]) = (unit.text.strip_suffix('*'), unit.quoted, words.as_slice())
             && !start.is_empty()
         {
             return Some(self.starting_with(word));
         }
-        let Fields { title, body, title_stemmed, body_stemmed, .. } = *self.fields;
+        let Fields { title, body, .. } = *self.fields;
         let mut queries = vec![boosted(together(title, &words)?), together(body, &words)?];
         if !unit.quoted {
-            let stems = self::words(&mut self.stemmed, &unit.text);
-            queries.extend(all(title_stemmed, &stems).map(boosted));
-            queries.extend(all(body_stemmed, &stems));
+            queries.extend(all_by_stem(title, &words).map(boosted));
+            queries.extend(all_by_stem(body, &words));
         }
         Some(union(queries))
+    }
+
+    /// What stands for a unit that is one word; the same as its query.
+    fn word(&mut self, unit: &Unit) -> Option<Word> {
+        let words = words(&mut self.words, &unit.text);
+        let [(_, word)] = words.as_slice() else { return None };
+        if !unit.quoted && unit.text.ends_with('*') {
+            return None;
+        }
+        let mut terms = Word::new();
+        for (field, counts) in [(self.fields.title, TITLE_BOOST), (self.fields.body, 1.0)] {
+            ranking::add(&mut terms, Term::from_field_text(field, word), counts);
+            if !unit.quoted {
+                for form in forms(word) {
+                    ranking::add(&mut terms, Term::from_field_text(field, &form), counts);
+                }
+            }
+        }
+        Some(terms)
     }
 
     fn starting_with(&self, start: &str) -> Box<dyn Query> {
@@ -133,13 +167,26 @@ fn together(field: Field, words: &[(usize, String)]) -> Option<Box<dyn Query>> {
     }
 }
 
-/// All the words anywhere.
-fn all(field: Field, words: &[(usize, String)]) -> Option<Box<dyn Query>> {
+/// All the words anywhere, in any of their forms.
+fn all_by_stem(field: Field, words: &[(usize, String)]) -> Option<Box<dyn Query>> {
     match words {
         [] => None,
-        [(_, word)] => Some(term(field, word)),
-        words => Some(Box::new(BooleanQuery::intersection(words.iter().map(|(_, word)| term(field, word)).collect()))),
+        [(_, word)] => Some(any_form(field, word)),
+        words => {
+            Some(Box::new(BooleanQuery::intersection(words.iter().map(|(_, word)| any_form(field, word)).collect())))
+        }
     }
+}
+
+fn any_form(field: Field, word: &str) -> Box<dyn Query> {
+    union(forms(word).iter().map(|form| term(field, form)).collect())
+}
+
+/// What words of the same stem are found by. A stem that is a word of its own is
+/// indexed as the word only.
+fn forms(word: &str) -> [String; 2] {
+    let stem = stem(word).unwrap_or_else(|| word.to_owned());
+    [marked(&stem), stem]
 }
 
 fn term(field: Field, word: &str) -> Box<dyn Query> {

@@ -2,9 +2,6 @@
 //! without blanks have no runs worth looking for, so each of their characters
 //! is a word, and a search for several of them is a search for a phrase.
 
-use std::iter::Peekable;
-use std::str::CharIndices;
-
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
 /// The tokenizer.
@@ -16,7 +13,7 @@ pub(crate) struct Words {
 /// Words of one text.
 pub(crate) struct WordStream<'a> {
     text: &'a str,
-    characters: Peekable<CharIndices<'a>>,
+    at: usize,
     token: &'a mut Token,
 }
 
@@ -25,7 +22,7 @@ impl Tokenizer for Words {
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream<'a> {
         self.token.reset();
-        WordStream { text, characters: text.char_indices().peekable(), token: &mut self.token }
+        WordStream { text, at: 0, token: &mut self.token }
     }
 }
 
@@ -33,12 +30,16 @@ impl TokenStream for WordStream<'_> {
     fn advance(&mut self) -> bool {
         self.token.text.clear();
         self.token.position = self.token.position.wrapping_add(1);
-        while let Some((from, character)) = self.characters.next() {
+        while let Some(character) = self.next_character() {
+            let from = self.at;
+            self.at += character.len_utf8();
             if character.is_alphanumeric() {
-                let to = if stands_alone(character) { from + character.len_utf8() } else { self.end_of_run() };
+                if !stands_alone(character) {
+                    self.go_to_end_of_run();
+                }
                 self.token.offset_from = from;
-                self.token.offset_to = to;
-                self.token.text.push_str(&self.text[from..to]);
+                self.token.offset_to = self.at;
+                self.token.text.push_str(&self.text[from..self.at]);
                 return true;
             }
         }
@@ -55,14 +56,26 @@ impl TokenStream for WordStream<'_> {
 }
 
 impl WordStream<'_> {
-    fn end_of_run(&mut self) -> usize {
-        while let Some((at, character)) = self.characters.peek().copied() {
-            if !character.is_alphanumeric() && !is_mark(character) || stands_alone(character) {
-                return at;
-            }
-            self.characters.next();
+    /// Most text is ASCII, where a byte is a character.
+    fn next_character(&self) -> Option<char> {
+        match *self.text.as_bytes().get(self.at)? {
+            byte if byte.is_ascii() => Some(char::from(byte)),
+            _ => self.text[self.at..].chars().next(),
         }
-        self.text.len()
+    }
+
+    fn go_to_end_of_run(&mut self) {
+        while let Some(character) = self.next_character() {
+            let goes_on = if character.is_ascii() {
+                character.is_ascii_alphanumeric()
+            } else {
+                (character.is_alphanumeric() || is_mark(character)) && !stands_alone(character)
+            };
+            if !goes_on {
+                return;
+            }
+            self.at += character.len_utf8();
+        }
     }
 }
 
@@ -81,10 +94,10 @@ fn stands_alone(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::index::tantivy::schema::exact;
+    use crate::index::tantivy::schema;
 
     fn words(text: &str) -> Vec<String> {
-        let mut analyzer = exact();
+        let mut analyzer = schema::words();
         let mut stream = analyzer.token_stream(text);
         let mut found = Vec::new();
         stream.process(&mut |token| found.push(token.text.clone()));

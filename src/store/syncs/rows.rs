@@ -91,6 +91,8 @@ pub(in crate::store) fn read(row: sync::Model) -> Result<Sync, StoreError> {
         elapsed_ms,
         errors_kept: _,
         lines_kept: _,
+        progress_noted: _,
+        events_expired,
     } = row;
     Ok(Sync {
         id: id.parse().map_err(damaged)?,
@@ -131,6 +133,7 @@ pub(in crate::store) fn read(row: sync::Model) -> Result<Sync, StoreError> {
         error_message,
         traceparent,
         elapsed_ms,
+        events_expired,
     })
 }
 

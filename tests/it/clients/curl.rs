@@ -81,7 +81,7 @@ async fn every_documented_request(curl: Curl<'_>) {
     let listed = json!({
         "id": "<any>", "name": "PostgreSQL", "shortName": "postgresql",
         "description": "Connect to PostgreSQL databases", "authMethods": ["credentials"],
-        "labels": ["database"], "supportsContinuous": false,
+        "labels": ["database"], "supportsContinuous": true,
     });
     contains(source, &listed, "source");
     let field = |name: &str, kind: &str| json!({"name": name, "type": kind, "required": true});

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tributary::connectors::{ObjectKind, ObjectPage, ReadRequest};
+use tributary::connectors::reading::{Message, Output, ReadRequest};
+use tributary::connectors::{ObjectKind, ObjectPage};
 use tributary::report::Report;
 
 use super::passes::{Pass, connector, open, pass};
@@ -141,12 +142,12 @@ async fn a_file_that_changes_between_reading_and_decoding_is_not_taken_for_the_o
     let folder = Folder::new();
     folder.write("one.txt", "before");
     let session = open("files", json!({ "path": "docs" }), &folder.root);
-    let (output, mut messages) = tributary::connectors::Output::channel(16);
+    let (output, mut messages) = tributary::connectors::reading::Output::channel(16);
     session.read(ReadRequest::default(), output).await.unwrap();
     folder.write("one.txt", "after!");
     let mut refused = None;
     while let Some(message) = messages.recv().await {
-        if let tributary::connectors::Message::Batch(batch) = message {
+        if let tributary::connectors::reading::Message::Batch(batch) = message {
             refused = session.decode(&batch.object, &*batch.shape, &batch.records[0]).err();
         }
     }
@@ -197,6 +198,34 @@ async fn a_folder_that_was_not_read_to_its_end_proves_no_deletes() {
     assert_eq!(pass.keys("deep"), ["deep/one.txt"], "what can be read is read");
     assert_eq!(pass.complete.get("flat"), Some(&Some(1)));
     assert!(!pass.complete.contains_key("deep"));
+}
+
+/// As when a share is unmounted: what was listed is gone all at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_goes_away_while_it_is_read_proves_no_deletes() {
+    let folder = Folder::new();
+    for path in ["a/one.txt", "b/two.txt", "c/d/three.txt"] {
+        folder.write(path, "text");
+    }
+    let session = open("files", json!({ "path": "docs" }), &folder.root);
+    let (output, mut messages) = Output::channel(1);
+    let reading = tokio::spawn(async move { session.read(ReadRequest::default(), output).await });
+    let mut ended = Vec::new();
+    while let Some(message) = messages.recv().await {
+        match message {
+            // The reader comes no further than the second message from here.
+            Message::Objects(objects) => {
+                assert_eq!(objects.len(), 4);
+                std::fs::rename(&folder.docs, folder.root.join("elsewhere")).unwrap();
+            }
+            Message::Complete { object, .. } => ended.push((object, true)),
+            Message::Failed { object, .. } => ended.push((object, false)),
+            _ => {}
+        }
+    }
+    drop(reading.await.unwrap());
+    let complete: Vec<_> = ended.iter().filter(|(object, complete)| *complete && **object != *".").collect();
+    assert!(complete.is_empty() && ended.len() == 4, "{ended:?}");
 }
 
 #[tokio::test]

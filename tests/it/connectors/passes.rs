@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tributary::connectors::erased::{DynConnector, Session};
-use tributary::connectors::{ConnectorError, Message, Output, ReadRequest, RecordError, Resources, builtin};
+use tributary::connectors::reading::{Message, Output, ReadRequest};
+use tributary::connectors::{ConnectorError, RecordError, Resources, builtin};
 use tributary::egress::{Dialer, Policy, Timeouts};
 use tributary::record::{Document, RawRecord};
 
@@ -15,12 +16,12 @@ fn dialer() -> Dialer {
 }
 
 /// The connector of a source.
-pub(super) fn connector(source: &str) -> Arc<dyn DynConnector> {
+pub fn connector(source: &str) -> Arc<dyn DynConnector> {
     builtin().into_iter().find(|connector| connector.spec().short_name == source).expect("the source is built in")
 }
 
 /// A session without credentials that may read below one root.
-pub(super) fn open(source: &str, config: Value, root: &Path) -> Arc<dyn Session> {
+pub fn open(source: &str, config: Value, root: &Path) -> Arc<dyn Session> {
     let connector = connector(source);
     let config = connector.config(config.as_object().expect("an object")).expect("a valid config");
     let resources = Resources { dialer: Arc::new(dialer()), file_roots: Arc::from([root.to_owned()]) };
@@ -89,13 +90,16 @@ pub(super) async fn pass(session: &Arc<dyn Session>, request: ReadRequest) -> Pa
             Message::RecordFailed { object, source_key, code, .. } => {
                 pass.failed_records.insert((object.to_string(), source_key), code);
             }
-            Message::Complete { object, counted } => {
+            Message::Complete { object, counted, .. } => {
                 pass.complete.insert(object.to_string(), counted);
             }
             Message::Failed { object, code, .. } => {
                 pass.failed.insert(object.to_string(), code);
             }
             Message::Waiting { .. } => panic!("files never ask for patience"),
+            Message::Present { .. } | Message::Ask { .. } | Message::Unmoved { .. } => {
+                panic!("nothing is known from before")
+            }
         }
     }
     pass.outcome = Some(reading.await.expect("reading does not panic"));

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tributary::connectors::erased::{DynConnector, Session};
 use tributary::connectors::postgresql::PostgreSql;
-use tributary::connectors::{ConnectorError, Message, Output, ReadRequest, Resources, Scope};
+use tributary::connectors::reading::{Message, Output, ReadRequest, Scope};
+use tributary::connectors::{ConnectorError, Resources};
 use tributary::egress::{Dialer, Policy, Timeouts};
 use tributary::record::{Document, RawRecord};
 
@@ -29,13 +30,15 @@ fn resources(timeouts: Timeouts) -> Resources {
     Resources { dialer: Arc::new(Dialer::new(policy, timeouts)), file_roots: Arc::new([]) }
 }
 
-fn credentials(database: &Database) -> Value {
+/// The five fields of a login to a database.
+pub fn credentials(database: &Database) -> Value {
     json!({
         "host": "127.0.0.1", "port": database.port, "database": database.name, "username": USER, "password": PASSWORD,
     })
 }
 
-fn open(credentials: Value, config: Value) -> Arc<dyn Session> {
+/// A session with these settings.
+pub fn open(credentials: Value, config: Value) -> Arc<dyn Session> {
     open_with(credentials, config, Timeouts::default())
 }
 
@@ -98,7 +101,7 @@ async fn read_with(session: &Arc<dyn Session>, request: ReadRequest) -> Pass {
             Message::RecordFailed { object, code, .. } => {
                 read.get_mut(&*object).expect("the object has started").failed_records.push(code);
             }
-            Message::Complete { object, counted } => {
+            Message::Complete { object, counted, .. } => {
                 let into = read.get_mut(&*object).expect("the object has started");
                 (into.complete, into.counted) = (true, counted);
             }
@@ -106,6 +109,9 @@ async fn read_with(session: &Arc<dyn Session>, request: ReadRequest) -> Pass {
                 read.get_mut(&*object).expect("the object has started").failed = Some(code);
             }
             Message::Waiting { .. } => {}
+            Message::Present { .. } | Message::Ask { .. } | Message::Unmoved { .. } => {
+                panic!("nothing is known from before")
+            }
         }
     }
     Pass { objects, read, outcome: reader.await.expect("the reader ends") }

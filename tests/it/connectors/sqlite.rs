@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
-use tributary::connectors::{ConnectorError, ObjectPage, ReadRequest};
+use tributary::connectors::reading::ReadRequest;
+use tributary::connectors::{ConnectorError, ObjectPage};
 use tributary::report::Report;
 
 use super::passes::{Pass, connector, open, pass};
@@ -163,7 +164,7 @@ async fn finished_objects_are_listed_and_not_read_and_a_sample_proves_nothing() 
          CREATE TABLE b (id INTEGER PRIMARY KEY); INSERT INTO b VALUES (1), (2);",
     );
     let session = open("sqlite", json!({ "path": "shop.db" }), &shop.root());
-    let request = ReadRequest { finished: vec!["a".to_owned()], sample: Some(1) };
+    let request = ReadRequest { finished: vec!["a".to_owned()], sample: Some(1), ..ReadRequest::default() };
     let pass = pass(&session, request).await;
     assert_eq!(pass.objects.len(), 2);
     assert_eq!(pass.started, ["b"]);
@@ -203,6 +204,7 @@ async fn files_outside_the_roots_and_files_that_are_no_database_are_refused() {
     std::os::unix::fs::symlink(&outside, root.join("link.db")).unwrap();
     std::fs::write(root.join("text.db"), "no database at all, only a text that is long enough to be looked at")
         .unwrap();
+    std::fs::write(root.join("empty.db"), "").unwrap();
     for (path, code) in [
         (outside.to_str().unwrap(), "outside_roots"),
         ("link.db", "outside_roots"),
@@ -210,6 +212,7 @@ async fn files_outside_the_roots_and_files_that_are_no_database_are_refused() {
         ("none.db", "not_found"),
         (".", "not_a_file"),
         ("text.db", "damaged"),
+        ("empty.db", "damaged"),
     ] {
         let (error, found) = refusal(path, &root).await;
         assert_eq!(found, Some(code), "{path}");
@@ -253,10 +256,10 @@ async fn stops_endless_view(aborted: bool) {
          SELECT count(*) AS many FROM n;",
     );
     let session = open("sqlite", json!({ "path": "shop.db" }), &shop.root());
-    let (output, mut messages) = tributary::connectors::Output::channel(4);
+    let (output, mut messages) = tributary::connectors::reading::Output::channel(4);
     let reading = tokio::spawn(async move { session.read(ReadRequest::default(), output).await });
     while let Some(message) = messages.recv().await {
-        if matches!(message, tributary::connectors::Message::Started(_)) {
+        if matches!(message, tributary::connectors::reading::Message::Started(_)) {
             break;
         }
     }

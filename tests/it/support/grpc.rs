@@ -22,6 +22,11 @@ pub fn methods() -> Vec<MethodDescriptor> {
         .collect()
 }
 
+/// A method of this API by its name.
+pub fn method(name: &str) -> MethodDescriptor {
+    methods().into_iter().find(|method| method.name() == name).unwrap_or_else(|| panic!("no method `{name}`"))
+}
+
 /// A connection to a server.
 pub struct Client {
     channel: Channel,
@@ -37,6 +42,26 @@ impl Client {
     /// Calls a method; answers the first message, or the status. A stream that
     /// ends without a message answers null.
     pub async fn call(&self, method: &MethodDescriptor, request: &Value, key: Option<&str>) -> Result<Value, Status> {
+        Ok(self.read(method, request, key, 1).await?.into_iter().next().unwrap_or(Value::Null))
+    }
+
+    /// Calls a method; answers every message of its stream, or the status.
+    pub async fn stream(
+        &self,
+        method: &MethodDescriptor,
+        request: &Value,
+        key: Option<&str>,
+    ) -> Result<Vec<Value>, Status> {
+        self.read(method, request, key, usize::MAX).await
+    }
+
+    async fn read(
+        &self,
+        method: &MethodDescriptor,
+        request: &Value,
+        key: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<Value>, Status> {
         let message = DynamicMessage::deserialize(method.input(), request).expect("the request fits its message");
         let mut request = Request::new(message.encode_to_vec());
         if let Some(key) = key {
@@ -47,15 +72,22 @@ impl Client {
         let path = path.parse().expect("a path");
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let first = if method.is_server_streaming() {
+        let mut messages = Vec::new();
+        if method.is_server_streaming() {
             let mut stream = client.server_streaming(request, path, Raw).await?.into_inner();
-            stream.message().await?
+            while messages.len() < most
+                && let Some(message) = stream.message().await?
+            {
+                messages.push(message);
+            }
         } else {
-            Some(client.unary(request, path, Raw).await?.into_inner())
+            messages.push(client.unary(request, path, Raw).await?.into_inner());
+        }
+        let read = |bytes: Vec<u8>| {
+            let reply = DynamicMessage::decode(method.output(), bytes.as_slice()).expect("the reply fits its message");
+            serde_json::to_value(&reply).expect("it has a JSON form")
         };
-        let Some(bytes) = first else { return Ok(Value::Null) };
-        let reply = DynamicMessage::decode(method.output(), bytes.as_slice()).expect("the reply fits its message");
-        Ok(serde_json::to_value(&reply).expect("it has a JSON form"))
+        Ok(messages.into_iter().map(read).collect())
     }
 }
 

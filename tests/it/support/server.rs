@@ -20,7 +20,8 @@ pub const ADMIN_KEY: &str = "an-admin-key-that-only-tests-use";
 pub struct Server {
     running: Option<Running>,
     folder: TempDir,
-    configure: Box<dyn Fn(&mut Config) + Send>,
+    configure: Box<dyn Fn(&mut Config) + Send + Sync>,
+    options: fn() -> Options,
     /// `http://127.0.0.1:PORT`.
     pub base: String,
     client: reqwest::Client,
@@ -69,7 +70,15 @@ impl Server {
     }
 
     /// Starts one with other settings.
-    pub async fn start_with(change: impl Fn(&mut Config) + Send + 'static) -> Self {
+    pub async fn start_with(change: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        Self::start_with_options(change, Options::default).await
+    }
+
+    /// Starts one with other settings and options.
+    pub async fn start_with_options(
+        change: impl Fn(&mut Config) + Send + Sync + 'static,
+        options: fn() -> Options,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir_all(folder.path().join("files")).expect("a folder for files");
         let files = folder.path().join("files");
@@ -91,23 +100,27 @@ impl Server {
             }
             change(config);
         });
-        Self::boot(folder, configure).await
+        Self::boot(folder, configure, options).await
     }
 
-    async fn boot(folder: TempDir, configure: Box<dyn Fn(&mut Config) + Send>) -> Self {
+    async fn boot(
+        folder: TempDir,
+        configure: Box<dyn Fn(&mut Config) + Send + Sync>,
+        options: fn() -> Options,
+    ) -> Self {
         let mut config = Config::in_folder(&folder.path().join("data"));
         configure(&mut config);
-        let running = server::start(config, Options::default()).await.expect("the server starts");
+        let running = server::start(config, options()).await.expect("the server starts");
         let base = format!("http://{}", running.addresses()[0]);
         let client = reqwest::Client::builder().build().expect("a client");
-        Self { running: Some(running), folder, configure, base, client }
+        Self { running: Some(running), folder, configure, options, base, client }
     }
 
     /// Stops it in good order and starts it again on the same data.
     pub async fn restart(mut self) -> Self {
         self.stop().await;
-        let Self { folder, configure, .. } = self;
-        Self::boot(folder, configure).await
+        let Self { folder, configure, options, .. } = self;
+        Self::boot(folder, configure, options).await
     }
 
     /// Stops it in good order.

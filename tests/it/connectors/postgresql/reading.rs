@@ -1,7 +1,7 @@
 //! What a pass yields.
 
 use serde_json::json;
-use tributary::connectors::ReadRequest;
+use tributary::connectors::reading::ReadRequest;
 
 use super::*;
 
@@ -213,7 +213,7 @@ async fn limits_samples_and_finished_objects_are_heeded() {
     let session = open(credentials(&database), json!({}));
     let sample = read_with(&session, ReadRequest { sample: Some(1), ..ReadRequest::default() }).await;
     assert!(sample.read.values().all(|read| read.documents.len() == 1 && read.complete));
-    let request = ReadRequest { finished: vec!["public.many".to_owned()], sample: None };
+    let request = ReadRequest { finished: vec!["public.many".to_owned()], ..ReadRequest::default() };
     let rest = read_with(&session, request).await;
     assert_eq!((rest.objects.len(), rest.read.len(), rest.read.contains_key("public.few")), (2, 1, true));
 }
