@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::{IndexWriterOptions, UserOperation};
 use tantivy::schema::Term;
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyError};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentReader, TantivyError};
 
 use crate::failpoint;
 use crate::ids::{CollectionId, ConnectionId};
@@ -298,9 +298,25 @@ impl Collection {
         Ok(count)
     }
 
+    /// Lets go of what a merge has replaced: its files keep their place on disk and
+    /// in memory for as long as a searcher may look into them.
+    fn follow_merges(&self) -> Result<(), IndexError> {
+        let committed = self.index.searchable_segment_ids().map_err(|cause| self.failure(cause))?;
+        let searcher = self.searcher();
+        let seen: HashSet<_> = searcher.segment_readers().iter().map(SegmentReader::segment_id).collect();
+        if committed.len() == seen.len() && committed.iter().all(|id| seen.contains(id)) {
+            return Ok(());
+        }
+        self.reader.reload().map_err(|cause| self.failure(cause))
+    }
+
     /// After a pause, merges what was put off. Closes the writer when it was not used
     /// for that long; what is pending is committed first: closing would lose it.
     pub(crate) fn tend(&self, idle: Duration) -> Result<(), IndexError> {
+        if !self.is_open_and_free() {
+            return Ok(());
+        }
+        self.follow_merges()?;
         let unused = self.activity().used_at.elapsed();
         // Who asks for a commit is also asked what to merge.
         let is_due = unused >= PAUSE && self.activity().pending.is_empty() && self.filling.ends();
@@ -350,6 +366,15 @@ impl Collection {
         let pending = std::mem::take(&mut activity.pending);
         activity.lost.extend(pending.into_iter().map(|connection| (connection, Instant::now())));
         self.failure(cause)
+    }
+
+    /// Whether there is a writer, and nobody has it alone.
+    fn is_open_and_free(&self) -> bool {
+        match self.writer.try_read() {
+            Ok(writer) => matches!(*writer, Writer::Open(_)),
+            Err(TryLockError::Poisoned(poisoned)) => matches!(**poisoned.get_ref(), Writer::Open(_)),
+            Err(TryLockError::WouldBlock) => false,
+        }
     }
 
     fn read_lock(&self) -> RwLockReadGuard<'_, Writer> {

@@ -121,13 +121,12 @@ fn segments_are_merged_after_the_index_is_filled() {
     }
     assert_eq!(collection.searcher().segment_readers().len(), 20);
     let started = std::time::Instant::now();
-    // What is on disk: a reader sees it after the next commit.
-    let anew = || Collection::open(target.collection.clone(), folder.path()).unwrap().searcher();
-    while anew().segment_readers().len() > 1 {
-        assert!(started.elapsed() < std::time::Duration::from_secs(30), "nothing is merged");
+    // Searchers let go of what was merged, without another commit.
+    while collection.searcher().segment_readers().len() > 1 {
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "nothing is merged, or nobody sees it");
         collection.tend(std::time::Duration::from_secs(60)).unwrap();
     }
-    assert_eq!(anew().num_docs(), 20);
+    assert_eq!(collection.searcher().num_docs(), 20);
 }
 
 #[tokio::test]
