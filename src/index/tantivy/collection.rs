@@ -23,8 +23,8 @@ use crate::index::{Epoch, IndexError};
 
 /// Memory of one thread of a writer, in bytes: a segment is written when it is full.
 const WRITER_BYTES: usize = 32_000_000;
-/// Threads of a writer: indexing is most of the work of a first sync. Each
-/// operation is numbered when it is handed over, so their order is kept.
+/// Threads of a writer: indexing is most of the work of a first sync. Operations
+/// are numbered when they are handed over, so their order is kept.
 const WRITER_THREADS: usize = 2;
 /// After such a pause an index is no longer being filled.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -43,6 +43,10 @@ pub(crate) struct Collection {
     /// Shared by those who apply, alone for who commits, opens or closes.
     writer: RwLock<Writer>,
     room: Arc<Room>,
+    /// Held by who hands operations over. The writer takes the number of an operation
+    /// and puts a deletion in its queue in two steps; a deletion that comes into the
+    /// queue behind one with a higher number also deletes what was added after it.
+    turn: Mutex<()>,
     filling: Arc<Filling>,
     activity: Mutex<Activity>,
 }
@@ -114,6 +118,7 @@ impl Collection {
             reader,
             writer: RwLock::new(Writer::Closed),
             room: Arc::default(),
+            turn: Mutex::default(),
             filling: Arc::default(),
             activity: Mutex::new(activity),
         })
@@ -173,9 +178,30 @@ impl Collection {
         // while the operations are handed over.
         self.note_use(connection, epoch)?;
         self.filling.goes_on();
-        let outcome = send(open, &self.room, operations);
+        let outcome = self.send(open, operations);
         drop(writer);
         outcome.map_err(|cause| self.give_up_writer(cause))
+    }
+
+    /// Hands operations over, a few at a time, each with its place in what may wait.
+    /// Blocks while there is none.
+    fn send(&self, writer: &IndexWriter<Chunk>, operations: Vec<UserOperation<Chunk>>) -> tantivy::Result<()> {
+        let run = |together| {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.run::<Vec<_>>(together)
+        };
+        let mut together = Vec::with_capacity(AT_ONCE);
+        for mut operation in operations {
+            if let UserOperation::Add(chunk) = &mut operation {
+                chunk.place = Some(self.room.take(chunk.bytes()));
+            }
+            together.push(operation);
+            if together.len() == AT_ONCE {
+                run(std::mem::replace(&mut together, Vec::with_capacity(AT_ONCE)))?;
+            }
+        }
+        run(together)?;
+        Ok(())
     }
 
     fn note_use(&self, connection: &ConnectionId, epoch: Epoch) -> Result<(), IndexError> {
@@ -299,24 +325,33 @@ impl Collection {
     }
 
     /// Lets go of what a merge has replaced: its files keep their place on disk and
-    /// in memory for as long as a searcher may look into them.
-    fn follow_merges(&self) -> Result<(), IndexError> {
+    /// in memory for as long as a searcher may look into them. False when there is no
+    /// writer that would merge, or somebody has it alone.
+    fn follow_merges(&self) -> Result<bool, IndexError> {
+        // Held to the end, so that nobody commits and then finds an older view here.
+        let writer = match self.writer.try_read() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+        };
+        if !matches!(*writer, Writer::Open(_)) {
+            return Ok(false);
+        }
         let committed = self.index.searchable_segment_ids().map_err(|cause| self.failure(cause))?;
         let searcher = self.searcher();
         let seen: HashSet<_> = searcher.segment_readers().iter().map(SegmentReader::segment_id).collect();
-        if committed.len() == seen.len() && committed.iter().all(|id| seen.contains(id)) {
-            return Ok(());
+        if committed.len() != seen.len() || committed.iter().any(|id| !seen.contains(id)) {
+            self.reader.reload().map_err(|cause| self.failure(cause))?;
         }
-        self.reader.reload().map_err(|cause| self.failure(cause))
+        Ok(true)
     }
 
     /// After a pause, merges what was put off. Closes the writer when it was not used
     /// for that long; what is pending is committed first: closing would lose it.
     pub(crate) fn tend(&self, idle: Duration) -> Result<(), IndexError> {
-        if !self.is_open_and_free() {
+        if !self.follow_merges()? {
             return Ok(());
         }
-        self.follow_merges()?;
         let unused = self.activity().used_at.elapsed();
         // Who asks for a commit is also asked what to merge.
         let is_due = unused >= PAUSE && self.activity().pending.is_empty() && self.filling.ends();
@@ -368,15 +403,6 @@ impl Collection {
         self.failure(cause)
     }
 
-    /// Whether there is a writer, and nobody has it alone.
-    fn is_open_and_free(&self) -> bool {
-        match self.writer.try_read() {
-            Ok(writer) => matches!(*writer, Writer::Open(_)),
-            Err(TryLockError::Poisoned(poisoned)) => matches!(**poisoned.get_ref(), Writer::Open(_)),
-            Err(TryLockError::WouldBlock) => false,
-        }
-    }
-
     fn read_lock(&self) -> RwLockReadGuard<'_, Writer> {
         self.writer.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -396,23 +422,6 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), IndexError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(from_io(error)),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-/// Hands operations over, a few at a time, each with its place in what may wait.
-/// Blocks while there is none.
-fn send(writer: &IndexWriter<Chunk>, room: &Arc<Room>, operations: Vec<UserOperation<Chunk>>) -> tantivy::Result<()> {
-    let mut together = Vec::with_capacity(AT_ONCE);
-    for mut operation in operations {
-        if let UserOperation::Add(chunk) = &mut operation {
-            chunk.place = Some(room.take(chunk.bytes()));
-        }
-        together.push(operation);
-        if together.len() == AT_ONCE {
-            writer.run(std::mem::replace(&mut together, Vec::with_capacity(AT_ONCE)))?;
-        }
-    }
-    writer.run(together)?;
-    Ok(())
 }
 
 fn close(writer: Writer) -> tantivy::Result<()> {
