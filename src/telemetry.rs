@@ -17,6 +17,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -103,7 +104,12 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         None => None,
     };
     metrics::install();
-    tracing_subscriber::registry().with(lines(config)?).with(traces).try_init().map_err(TelemetryError::Twice)?;
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::registry()
+        .with(lines(config, std::io::stderr, ansi)?)
+        .with(traces)
+        .try_init()
+        .map_err(TelemetryError::Twice)?;
     Ok(Telemetry { exporters })
 }
 
@@ -114,14 +120,20 @@ fn levels(config: &TelemetryConfig) -> Result<EnvFilter, TelemetryError> {
         .map_err(TelemetryError::Level)
 }
 
-fn lines<S>(config: &TelemetryConfig) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
+/// The log's lines, each written at once; in colours with `ansi`.
+pub fn lines<S, W>(
+    config: &TelemetryConfig,
+    writer: W,
+    ansi: bool,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let filter = levels(config)?.and(filter_fn(is_harmless));
     Ok(match config.log_format {
-        LogFormat::Text => layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
+        LogFormat::Text => layer.with_ansi(ansi).with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     })
 }
@@ -181,9 +193,7 @@ mod tests {
             TelemetryConfig { log_level: "trace".to_owned(), log_format: LogFormat::Text, otlp_endpoint: None };
         let captured = Captured::default();
         let writer = captured.clone();
-        let layer = tracing_subscriber::fmt::layer()
-            .with_writer(move || writer.clone())
-            .with_filter(levels(&config).unwrap().and(filter_fn(is_harmless)));
+        let layer = lines(&config, move || writer.clone(), false).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::trace!(target: "tributary::store", "ours");
             tracing::debug!(target: "tokio_postgres::query", "theirs");

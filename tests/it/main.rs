@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "nothing outside can reach into a test binary")]
 
 mod authorization;
+mod canary;
 mod clients;
 mod connectors;
 mod crash;

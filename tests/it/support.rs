@@ -4,6 +4,7 @@
 // A library for the tests, though its crate is not one.
 #![allow(unreachable_pub)]
 
+pub mod canary;
 pub mod grpc;
 pub mod postgres;
 pub mod process;

@@ -145,9 +145,11 @@ impl Sources {
             "public.pair" => {
                 self.execute(&format!(
                     "UPDATE pair SET name = 'pair {stamp}' WHERE a % 30 = {part};
-                     UPDATE pair SET a = a + {new} WHERE a % 97 = {part};
+                     UPDATE pair SET a = a + {new} WHERE a % 97 = {part}
+                         AND NOT EXISTS (SELECT FROM pair AS other WHERE (other.a, other.b) = (pair.a + {new}, pair.b));
                      DELETE FROM pair WHERE a % 53 = {part};
-                     INSERT INTO pair SELECT {new} + 50 + i, i, 'pair', {stamp} FROM generate_series(1, 9) i;"
+                     INSERT INTO pair SELECT {new} + 50 + i, i, 'pair', {stamp} FROM generate_series(1, 9) i
+                         ON CONFLICT DO NOTHING;"
                 ))
                 .await;
             }

@@ -8,6 +8,8 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
+use super::canary;
+
 /// The descriptors of this API.
 pub fn descriptors() -> DescriptorPool {
     DescriptorPool::decode(tributary::proto::DESCRIPTORS).expect("the descriptors decode")
@@ -85,7 +87,9 @@ impl Client {
         }
         let read = |bytes: Vec<u8>| {
             let reply = DynamicMessage::decode(method.output(), bytes.as_slice()).expect("the reply fits its message");
-            serde_json::to_value(&reply).expect("it has a JSON form")
+            let reply = serde_json::to_value(&reply).expect("it has a JSON form");
+            canary::look_through(&reply.to_string());
+            reply
         };
         Ok(messages.into_iter().map(read).collect())
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Superuser of the cluster.
 pub const USER: &str = "postgres";
 /// Its password, over TCP.
-pub const PASSWORD: &str = "postgres";
+pub const PASSWORD: &str = "only-the-cluster-knows-it";
 
 /// The running cluster.
 pub struct Cluster {

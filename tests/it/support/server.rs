@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tributary::config::{Config, Database, KeySource};
 use tributary::server::{self, Options, Running};
 
+use super::canary::{self, Watched};
 use super::postgres;
 
 /// Key of the administrator in tests.
@@ -19,7 +19,7 @@ pub const ADMIN_KEY: &str = "an-admin-key-that-only-tests-use";
 /// A running server.
 pub struct Server {
     running: Option<Running>,
-    folder: TempDir,
+    folder: Watched,
     configure: Box<dyn Fn(&mut Config) + Send + Sync>,
     options: fn() -> Options,
     /// `http://127.0.0.1:PORT`.
@@ -79,9 +79,10 @@ impl Server {
         change: impl Fn(&mut Config) + Send + Sync + 'static,
         options: fn() -> Options,
     ) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir_all(folder.path().join("files")).expect("a folder for files");
-        let files = folder.path().join("files");
+        canary::watch_log();
+        let folder = Watched(tempfile::tempdir().expect("a folder"));
+        let files = folder.0.path().join("files");
+        std::fs::create_dir_all(&files).expect("a folder for files");
         let store = match std::env::var("TRIBUTARY_TEST_STORE").as_deref() {
             Ok("postgresql") => {
                 let url = SecretString::from(postgres::Database::create().await.url());
@@ -104,11 +105,11 @@ impl Server {
     }
 
     async fn boot(
-        folder: TempDir,
+        folder: Watched,
         configure: Box<dyn Fn(&mut Config) + Send + Sync>,
         options: fn() -> Options,
     ) -> Self {
-        let mut config = Config::in_folder(&folder.path().join("data"));
+        let mut config = Config::in_folder(&folder.0.path().join("data"));
         configure(&mut config);
         let running = server::start(config, options()).await.expect("the server starts");
         let base = format!("http://{}", running.addresses()[0]);
@@ -132,7 +133,7 @@ impl Server {
 
     /// Folder that file-like sources may read.
     pub fn files(&self) -> PathBuf {
-        self.folder.path().join("files")
+        self.folder.0.path().join("files")
     }
 
     /// Host and port.
@@ -235,6 +236,7 @@ impl Server {
         while let Some(chunk) = body.next().await {
             text.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).expect("UTF-8"));
         }
+        canary::look_through(&text);
         parse_events(&text)
     }
 
@@ -287,6 +289,7 @@ pub async fn send(request: reqwest::RequestBuilder) -> Reply {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let text = response.text().await.expect("a body");
+    canary::look_through(&format!("{headers:?}{text}"));
     Reply { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
 }
 
