@@ -54,7 +54,7 @@ async fn no_secret_gets_out_whatever_is_done() {
     assert!(found.is_empty(), "{found:#?}");
     // What was searched is what came out: a control that must be in each.
     for (sink, control) in [
-        ("log", "connections"),
+        ("log", "INFO"),
         ("traces", "tributary"),
         ("metrics", "tributary_"),
         ("events", "finished"),

@@ -65,7 +65,22 @@ impl Client {
         most: usize,
     ) -> Result<Vec<Value>, Status> {
         let message = DynamicMessage::deserialize(method.input(), request).expect("the request fits its message");
-        let mut request = Request::new(message.encode_to_vec());
+        self.exchange(method, message.encode_to_vec(), key, most).await
+    }
+
+    /// Calls a method with whatever bytes; answers the first message, or the status.
+    pub async fn send(&self, method: &MethodDescriptor, request: Vec<u8>, key: Option<&str>) -> Result<Value, Status> {
+        Ok(self.exchange(method, request, key, 1).await?.into_iter().next().unwrap_or(Value::Null))
+    }
+
+    async fn exchange(
+        &self,
+        method: &MethodDescriptor,
+        request: Vec<u8>,
+        key: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<Value>, Status> {
+        let mut request = Request::new(request);
         if let Some(key) = key {
             let value = format!("Bearer {key}").parse().map_err(|_| Status::new(Code::Unknown, "key"))?;
             request.metadata_mut().insert("authorization", value);
