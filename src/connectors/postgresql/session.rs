@@ -148,6 +148,7 @@ fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error
     let hint = match &error {
         DialError::InvalidHost => "give one plain host name or address as `credentials.host`",
         DialError::NotFound(_) => "the host name has no address; check `credentials.host`",
+        DialError::TooManyAddresses => "the host name has too many addresses; give one of them as `credentials.host`",
         DialError::AddressBlocked => {
             "this server does not connect to that address; its operator can allow it with `--allow-destinations`"
         }
