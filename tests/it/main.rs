@@ -15,6 +15,7 @@ mod doors;
 mod egress;
 mod faults;
 mod follow;
+mod hostile;
 mod model;
 mod plan;
 mod replay;
