@@ -6,16 +6,20 @@
 
 pub mod address;
 pub mod destination;
+pub mod host;
+pub mod names;
 pub mod tls;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use address::Class;
 pub use destination::{Destination, DestinationError};
+use host::Host;
+pub use names::Names;
 
 /// What may be reached.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +76,9 @@ pub enum DialError {
     /// The name has no address.
     #[error("the host name has no address")]
     NotFound(#[source] Option<std::io::Error>),
+    /// The name has more addresses than anybody needs.
+    #[error("the host name has too many addresses")]
+    TooManyAddresses,
     /// The policy forbids an address of the name.
     #[error("the address is not allowed by this server's address policy")]
     AddressBlocked,
@@ -90,7 +97,9 @@ impl DialError {
     /// The public code.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidHost | Self::NotFound(_) | Self::Refused(_) | Self::Failed(_) => "unreachable",
+            Self::InvalidHost | Self::NotFound(_) | Self::TooManyAddresses | Self::Refused(_) | Self::Failed(_) => {
+                "unreachable"
+            }
             Self::AddressBlocked => "address_blocked",
             Self::TimedOut => "timed_out",
         }
@@ -127,12 +136,18 @@ impl Resolved {
 pub struct Dialer {
     policy: Policy,
     timeouts: Timeouts,
+    names: Names,
 }
 
 impl Dialer {
-    /// A dialer with its policy.
+    /// A dialer with its policy, that looks names up as this machine is told to.
     pub fn new(policy: Policy, timeouts: Timeouts) -> Self {
-        Self { policy, timeouts }
+        Self { policy, timeouts, names: Names::default() }
+    }
+
+    /// The same, looking names up elsewhere.
+    pub fn with_names(self, names: Names) -> Self {
+        Self { names, ..self }
     }
 
     /// How long each step may take.
@@ -143,17 +158,23 @@ impl Dialer {
     /// Looks a host up and judges all its addresses; one that is denied refuses
     /// the whole host.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Resolved, DialError> {
-        let host = parse_host(host).ok_or(DialError::InvalidHost)?;
+        let host = Host::parse(host).ok_or(DialError::InvalidHost)?;
         if port == 0 {
             return Err(DialError::InvalidHost);
         }
-        let addresses = match host {
-            Host::Address(address) => vec![SocketAddr::new(address, port)],
-            Host::Name(name) => self.look_up(name, port).await?,
+        let addresses = match &host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) if host::is_metadata_service(name) => return Err(DialError::AddressBlocked),
+            Host::Name(name) => {
+                timeout(self.timeouts.resolve, self.names.look_up(name)).await.map_err(|_| DialError::TimedOut)??
+            }
         };
+        if addresses.is_empty() {
+            return Err(DialError::NotFound(None));
+        }
         let mut judged: Vec<SocketAddr> = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let address = address::unwrapped(address);
+            let address = address::unwrapped(SocketAddr::new(address, port));
             if !self.would_allow(address) {
                 return Err(DialError::AddressBlocked);
             }
@@ -161,19 +182,12 @@ impl Dialer {
                 judged.push(address);
             }
         }
-        let host = match host {
-            Host::Address(address) => address.to_string(),
-            Host::Name(name) => name.trim_end_matches('.').to_owned(),
-        };
-        Ok(Resolved { host, addresses: judged })
+        Ok(Resolved { host: host.to_string(), addresses: judged })
     }
 
     /// Connects to the first judged address that answers.
     pub async fn connect(&self, resolved: &Resolved) -> Result<TcpStream, DialError> {
-        match timeout(self.timeouts.connect, connect_to_any(&resolved.addresses)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(DialError::TimedOut),
-        }
+        connect_to_any(&resolved.addresses, self.timeouts.connect).await
     }
 
     /// True when the policy lets us connect to the address.
@@ -199,22 +213,19 @@ impl Dialer {
     }
 }
 
-/// True when a connection to `target` would end at `listener`.
+/// True when a connection to `target` would end at `listener`, or may: what
+/// listens on one address of this machine may listen on all of them, and all of
+/// 127.0.0.0/8 is this machine.
 fn is_same_listener(listener: SocketAddr, target: SocketAddr) -> bool {
     let listener = address::unwrapped(listener);
-    if listener.port() != target.port() {
-        return false;
-    }
-    if listener.ip().is_unspecified() {
-        return target.ip().is_loopback() || is_own_address(target);
-    }
-    // All of 127.0.0.0/8 is this machine, and another address of it may well be
-    // forwarded to the listener.
-    listener.ip() == target.ip() || (listener.ip().is_loopback() && target.ip().is_loopback())
+    let is_here =
+        |address: SocketAddr| address.ip().is_unspecified() || address.ip().is_loopback() || is_own_address(address);
+    listener.port() == target.port() && (listener.ip() == target.ip() || (is_here(listener) && is_here(target)))
 }
 
 /// True when the address is one of this machine: the system would then use that
 /// address as our own end too. A UDP socket is asked, which sends nothing.
+#[expect(clippy::disallowed_methods, reason = "nothing is sent")]
 fn is_own_address(target: SocketAddr) -> bool {
     let own_end: SocketAddr = match target {
         SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
@@ -227,19 +238,26 @@ fn is_own_address(target: SocketAddr) -> bool {
     asked.is_ok_and(|own_end| own_end.ip() == target.ip())
 }
 
-async fn connect_to_any(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+/// Each address has its share of the time that is left, so that one that is
+/// silent does not take the chance from the next.
+async fn connect_to_any(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, DialError> {
+    let deadline = Instant::now() + limit;
     let mut last = DialError::NotFound(None);
-    for address in addresses {
-        match connect_to(*address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => last = DialError::Refused(error),
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => last = DialError::TimedOut,
-            Err(error) => last = DialError::Failed(error),
-        }
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        last = match timeout(share, connect_to(*address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => DialError::Refused(error),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => DialError::TimedOut,
+            Ok(Err(error)) => DialError::Failed(error),
+            Err(_) => DialError::TimedOut,
+        };
     }
     Err(last)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the one place where a judged address is connected to")]
 async fn connect_to(address: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -256,48 +274,6 @@ async fn connect_to(address: SocketAddr) -> std::io::Result<TcpStream> {
         return Err(std::io::ErrorKind::ConnectionRefused.into());
     }
     Ok(stream)
-}
-
-impl Dialer {
-    async fn look_up(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-        let found = timeout(self.timeouts.resolve, tokio::net::lookup_host((name, port)))
-            .await
-            .map_err(|_| DialError::TimedOut)?
-            .map_err(|error| DialError::NotFound(Some(error)))?;
-        let addresses: Vec<SocketAddr> = found.collect();
-        if addresses.is_empty() { Err(DialError::NotFound(None)) } else { Ok(addresses) }
-    }
-}
-
-enum Host<'a> {
-    Name(&'a str),
-    Address(IpAddr),
-}
-
-/// One host: a plain name or an address. Refuses socket paths, lists, zones,
-/// names outside ASCII and the short spellings of IPv4 (`127.1`, `0x7f000001`),
-/// which resolvers read in different ways.
-fn parse_host(host: &str) -> Option<Host<'_>> {
-    let unbracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    if let Some(inner) = unbracketed {
-        return inner.parse().ok().map(|address| Host::Address(IpAddr::V6(address)));
-    }
-    if let Ok(address) = host.parse() {
-        return Some(Host::Address(address));
-    }
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let labels_are_plain = name.split('.').all(|label| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    });
-    // The last label of a real name is never a number; where it is, resolvers
-    // take the name for an IPv4 address.
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let reads_as_number = last.bytes().all(|byte| byte.is_ascii_digit())
-        || (last.to_ascii_lowercase().starts_with("0x") && last.bytes().skip(2).all(|byte| byte.is_ascii_hexdigit()));
-    (name.len() <= 253 && labels_are_plain && !reads_as_number).then_some(Host::Name(host))
 }
 
 #[cfg(test)]

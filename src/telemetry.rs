@@ -31,6 +31,9 @@ pub use metrics::render_metrics;
 /// `warn`; whatever the operator asks for, that never reaches a log or a trace.
 const QUIET: &[&str] = &[
     "h2",
+    "hickory_net",
+    "hickory_proto",
+    "hickory_resolver",
     "hyper",
     "hyper_util",
     "opentelemetry",

@@ -7,6 +7,7 @@ mod cursor;
 mod document;
 mod failure;
 mod follow;
+mod guard;
 mod heap;
 mod horizon;
 mod kinds;

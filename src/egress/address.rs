@@ -27,7 +27,11 @@ const DENIED_V4: &[([u8; 4], u32)] = &[
     ([169, 254, 0, 0], 16),
     ([192, 0, 0, 0], 24),
     ([192, 0, 2, 0], 24),
+    // AS112, whose servers anybody may run; AMT; 6to4 relays; AS112 again.
+    ([192, 31, 196, 0], 24),
+    ([192, 52, 193, 0], 24),
     ([192, 88, 99, 0], 24),
+    ([192, 175, 48, 0], 24),
     ([198, 18, 0, 0], 15),
     ([198, 51, 100, 0], 24),
     ([203, 0, 113, 0], 24),
@@ -36,17 +40,23 @@ const DENIED_V4: &[([u8; 4], u32)] = &[
 ];
 
 /// Parts of 2000::/3 that are not ordinary addresses: protocol assignments (with
-/// Teredo, benchmarking, ORCHID), documentation, 6to4, documentation again.
+/// Teredo, benchmarking, AMT, ORCHID), documentation, 6to4, AS112, documentation
+/// again.
 const DENIED_GLOBAL_V6: &[([u16; 8], u32)] = &[
     ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
     ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
     ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16),
+    ([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48),
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),
 ];
 
-/// Metadata services within fc00::/7.
-const METADATA_V6: &[([u16; 8], u32)] =
-    &[([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), ([0xfd20, 0xce, 0, 0, 0, 0, 0, 0], 32)];
+/// Metadata services within fc00::/7: of Amazon, Google, Scaleway and Linode.
+const METADATA_V6: &[([u16; 8], u32)] = &[
+    ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
+    ([0xfd20, 0xce, 0, 0, 0, 0, 0, 0], 32),
+    ([0xfd00, 0x42, 0, 0, 0, 0, 0, 0], 32),
+    ([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 0], 48),
+];
 
 /// The kind of an address.
 pub fn classify(address: IpAddr) -> Class {
@@ -82,6 +92,9 @@ fn classify_v6(address: Ipv6Addr) -> Class {
         // A translator that leads into a private network is not for us to use.
         return if classify_v4(translated) == Class::Public { Class::Public } else { Class::Denied };
     }
+    if is_isatap(address) {
+        return Class::Denied;
+    }
     let within = |networks: &[([u16; 8], u32)]| {
         networks.iter().any(|(network, length)| contains_v6(Ipv6Addr::from(*network), *length, address))
     };
@@ -102,6 +115,12 @@ fn translated_by_nat64(address: Ipv6Addr) -> Option<Ipv4Addr> {
         let [.., a, b, c, d] = address.octets();
         Ipv4Addr::new(a, b, c, d)
     })
+}
+
+/// A tunnel to the IPv4 address in its last half (RFC 5214).
+fn is_isatap(address: Ipv6Addr) -> bool {
+    let [_, _, _, _, group, tag, ..] = address.segments();
+    tag == 0x5efe && matches!(group, 0 | 0x200)
 }
 
 /// True when the first `length` bits of both are the same.

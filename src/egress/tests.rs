@@ -103,7 +103,7 @@ fn every_address_is_of_its_kind() {
 #[test]
 fn only_plain_hosts_are_parsed() {
     for host in ["localhost", "db.example.com", "db.example.com.", "a_b.example", "127.0.0.1", "::1", "[::1]", "x1"] {
-        assert!(parse_host(host).is_some(), "{host}");
+        assert!(Host::parse(host).is_some(), "{host}");
     }
     let long = "a.".repeat(130) + "b";
     for host in [
@@ -140,7 +140,7 @@ fn only_plain_hosts_are_parsed() {
         "postgres://h",
         &long,
     ] {
-        assert!(parse_host(host).is_none(), "{host:?}");
+        assert!(Host::parse(host).is_none(), "{host:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests through the doors that users use, against real servers.
 
+#![allow(clippy::disallowed_methods, reason = "tests reach their own servers")]
 #![allow(unreachable_pub, reason = "nothing outside can reach into a test binary")]
 
 mod authorization;
@@ -11,8 +12,10 @@ mod cursors;
 mod demo;
 mod documented;
 mod doors;
+mod egress;
 mod faults;
 mod follow;
+mod hostile;
 mod model;
 mod plan;
 mod replay;

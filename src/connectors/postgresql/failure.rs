@@ -6,6 +6,7 @@ use std::fmt;
 
 use tokio_postgres::error::{Severity, SqlState};
 
+use super::guard::{Breach, breach_of};
 use crate::connectors::ConnectorError;
 
 /// An error of the driver, stripped to what holds no data.
@@ -15,6 +16,8 @@ pub(super) struct Failure {
     pub(super) state: Option<SqlState>,
     /// The session is gone.
     pub(super) fatal: bool,
+    /// What the server did that none may do.
+    pub(super) breach: Option<Breach>,
     kind: String,
 }
 
@@ -26,19 +29,24 @@ impl From<tokio_postgres::Error> for Failure {
             None => true,
         };
         let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+        let breach = io.and_then(breach_of);
         let kind = match io {
+            Some(_) if breach.is_some() => breach.map(|breach| breach.to_string()).unwrap_or_default(),
             Some(io) => format!("{error} ({:?})", io.kind()),
             None => error.to_string(),
         };
         // The driver's own words; those of the server are in the source only.
         let kind = if error.as_db_error().is_some() { "the server reported an error".to_owned() } else { kind };
-        Self { state, fatal, kind }
+        Self { state, fatal, breach, kind }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self { state: None, fatal: true, kind: format!("the connection failed ({:?})", error.kind()) }
+        let breach = breach_of(&error);
+        let kind = breach.map(|breach| breach.to_string());
+        let kind = kind.unwrap_or_else(|| format!("the connection failed ({:?})", error.kind()));
+        Self { state: None, fatal: true, breach, kind }
     }
 }
 
@@ -56,12 +64,12 @@ impl std::error::Error for Failure {}
 impl Failure {
     /// What the server said, in the replication protocol.
     pub(super) fn of_server(state: Option<SqlState>, fatal: bool) -> Self {
-        Self { state, fatal, kind: "the server reported an error".to_owned() }
+        Self { state, fatal, breach: None, kind: "the server reported an error".to_owned() }
     }
 
     /// The server does not keep to the protocol, or has gone.
     pub(super) fn broken(kind: &str) -> Self {
-        Self { state: None, fatal: true, kind: kind.to_owned() }
+        Self { state: None, fatal: true, breach: None, kind: kind.to_owned() }
     }
 
     /// The login was refused, whatever the reason: password, role, database.
@@ -74,7 +82,7 @@ impl Failure {
         ];
         match &self.state {
             Some(state) => refused.contains(state),
-            None => self.kind.starts_with("authentication error"),
+            None => self.kind.starts_with("authentication error") || self.breach.is_some_and(Breach::is_of_login),
         }
     }
 

@@ -12,6 +12,7 @@ use super::PostgreSql;
 use super::catalog::{self, Table};
 use super::cursor::Cursor;
 use super::failure::Failure;
+use super::guard::is_cut;
 use super::heap::{Heap, Moved};
 use super::line;
 use super::read::{ObjectError, PERMISSION_MISSING, Rows, SILENT, copy, next_line};
@@ -348,7 +349,8 @@ impl Pass<'_> {
         let mut block = None;
         while let Some(line) = next_line(rows, self.limits).await? {
             bytes += line.len();
-            let line = if with_place {
+            // What is cut off lacks its place; it is refused in any case.
+            let line = if with_place && !is_cut(&line) {
                 let broken = |_| ObjectError::Object("undecodable", "a row came without its place");
                 let (line, place) = line::without_place(&line).map_err(broken)?;
                 block = Some(place);
@@ -395,10 +397,14 @@ impl Pass<'_> {
             })
         };
         let fingerprint = self.shape.fingerprint(&line);
-        let source_key = keys.of(&line).map_err(|_| {
-            failed(format!("[\"#{:032x}\",1]", fingerprint.0), "undecodable", "the row's key cannot be read")
-        })?;
-        if line.len() > LARGEST_ROW {
+        let unnamed = || format!("[\"#{:032x}\",1]", fingerprint.0);
+        let is_too_large = line.len() > LARGEST_ROW || is_cut(&line);
+        let source_key = match keys.of(&line) {
+            Ok(key) => key,
+            Err(_) if is_too_large => unnamed(),
+            Err(_) => return Err(failed(unnamed(), "undecodable", "the row's key cannot be read")),
+        };
+        if is_too_large {
             return Err(failed(source_key, "too_large", "the row is larger than 16 MiB; leave out its large columns"));
         }
         Ok(RawRecord { source_key, fingerprint, payload: line })

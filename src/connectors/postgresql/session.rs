@@ -14,7 +14,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use super::failure::Failure;
+use super::guard::Guarded;
 use super::horizon::Horizon;
+use super::object::LARGEST_ROW;
 use super::settings::{Config, Credentials, SslMode};
 use crate::connectors::{Account, ConnectorError};
 use crate::egress::tls::{self, TlsError, TlsStream, Verification};
@@ -68,6 +70,14 @@ impl Session {
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// With a guard on what the server says, which cuts larger pieces of a copy.
+    pub(super) fn guarded(self, largest_piece: usize) -> Guarded<Self> {
+        let is_encrypted = matches!(self, Self::Tls(_));
+        Guarded::new(self, is_encrypted, largest_piece)
+    }
 }
 
 /// Opens a session and notes each stage; those after a failed one are skipped.
@@ -148,6 +158,7 @@ fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error
     let hint = match &error {
         DialError::InvalidHost => "give one plain host name or address as `credentials.host`",
         DialError::NotFound(_) => "the host name has no address; check `credentials.host`",
+        DialError::TooManyAddresses => "the host name has too many addresses; give one of them as `credentials.host`",
         DialError::AddressBlocked => {
             "this server does not connect to that address; its operator can allow it with `--allow-destinations`"
         }
@@ -162,8 +173,11 @@ fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error
 
 fn refused_by_server(report: &mut Report, began: Instant, failure: Failure) -> ConnectorError {
     if failure.is_refused_login() {
-        let hint = "the server refused the login; check `credentials.username`, `credentials.password`, \
-                    `credentials.database` and the server's access rules";
+        let hint = failure.breach.map_or(
+            "the server refused the login; check `credentials.username`, `credentials.password`, \
+             `credentials.database` and the server's access rules",
+            |breach| breach.hint(),
+        );
         report.failed(StageKind::Login, None, began.elapsed(), "login_refused", hint);
         return ConnectorError::LoginRefused(Some(Box::new(failure)));
     }
@@ -173,7 +187,10 @@ fn refused_by_server(report: &mut Report, began: Instant, failure: Failure) -> C
         report.failed(StageKind::Login, None, began.elapsed(), "unreachable", hint);
         return ConnectorError::Throttled { retry_after: BUSY };
     }
-    let hint = "the server broke off before the login was done; check that it is PostgreSQL and takes connections";
+    let hint = failure.breach.map_or(
+        "the server broke off before the login was done; check that it is PostgreSQL and takes connections",
+        |breach| breach.hint(),
+    );
     report.failed(StageKind::Login, None, began.elapsed(), "unreachable", hint);
     ConnectorError::Unreachable { code: "unreachable", cause: Some(Box::new(failure)) }
 }
@@ -254,7 +271,7 @@ async fn log_in(stream: Stream, credentials: &Credentials, config: &Config) -> R
         .application_name("tributary")
         .ssl_mode(tokio_postgres::config::SslMode::Disable)
         .channel_binding(tokio_postgres::config::ChannelBinding::Disable);
-    let (client, connection) = options.connect_raw(stream, NoTls).await?;
+    let (client, connection) = options.connect_raw(stream.guarded(LARGEST_ROW + 4096), NoTls).await?;
     // Whatever ends the connection is also told to the query that waits on it.
     let connection = tokio::spawn(async move { drop(connection.await) });
     let mut session = Session { client, horizon: None, connection };

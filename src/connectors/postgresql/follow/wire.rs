@@ -11,13 +11,14 @@ use tokio_postgres::error::SqlState;
 
 use crate::connectors::postgresql::PostgreSql;
 use crate::connectors::postgresql::failure::Failure;
+use crate::connectors::postgresql::guard::{Guarded, LARGEST_PIECE};
 use crate::connectors::postgresql::session::{self, Stream, answered};
 use crate::connectors::postgresql::settings::Credentials;
 use crate::connectors::{Account, ConnectorError};
 use crate::report::Report;
 
-/// Largest message taken: a row of a gigabyte is the most that a server has.
-const LARGEST_MESSAGE: usize = 1 << 30;
+/// Room that is made for a message at once: it may never come.
+const ROOM: usize = 1024 * 1024;
 
 /// What decides how the server writes values, as in an ordinary session.
 const SETTINGS: [(&str, &str); 6] = [
@@ -31,7 +32,7 @@ const SETTINGS: [(&str, &str); 6] = [
 
 /// A connection in replication mode. Gone when dropped.
 pub(super) struct Wire {
-    stream: Stream,
+    stream: Guarded<Stream>,
     received: BytesMut,
 }
 
@@ -46,6 +47,8 @@ impl Wire {
     pub(super) async fn open(account: &Account<PostgreSql>) -> Result<Self, ConnectorError> {
         let limits = account.resources.dialer.timeouts();
         let stream = session::reach(account, &mut Report::default()).await?;
+        // A row is not cut: behind it would be no telling which ones changed.
+        let stream = stream.guarded(LARGEST_PIECE);
         let mut wire = Self { stream, received: BytesMut::with_capacity(64 * 1024) };
         answered(limits.login, wire.log_in(&account.credentials)).await?;
         Ok(wire)
@@ -190,11 +193,11 @@ impl Wire {
         let Some(header) = self.received.first_chunk::<5>() else { return Ok(None) };
         let [tag, length @ ..] = *header;
         let length = u32::from_be_bytes(length) as usize;
-        if !(4..=LARGEST_MESSAGE).contains(&length) {
+        if !(4..=LARGEST_PIECE).contains(&length) {
             return Err(Failure::broken("the server sent a message of no possible length"));
         }
         if self.received.len() < length + 1 {
-            self.received.reserve(length + 1 - self.received.len());
+            self.received.reserve((length + 1 - self.received.len()).min(ROOM));
             return Ok(None);
         }
         let mut message = self.received.split_to(length + 1).freeze();
