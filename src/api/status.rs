@@ -19,22 +19,38 @@ use super::convert;
 /// `ErrorInfo.domain` of every error that we send.
 pub const DOMAIN: &str = "tributary";
 
+/// Bytes of a message: it repeats what the caller gave. Over gRPC errors travel in
+/// trailers, of which common clients take 8 to 16 KiB in all, else end the stream.
+const LONGEST_MESSAGE: usize = 1_024;
+/// Bytes of one text in the details.
+const LONGEST_TEXT: usize = 256;
+/// Bytes of all details.
+const MOST_DETAILS: usize = 6 * 1_024;
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         log(&error);
         let code = Code::from_i32(error.reason().code() as i32);
-        let details = rpc::Status {
-            code: error.reason().code() as i32,
-            message: error.message().to_owned(),
-            details: details(&error),
-        };
-        Status::with_details(code, error.message(), details.encode_to_vec().into())
+        let details = embedded(&error);
+        let message = details.message.clone();
+        Status::with_details(code, message, details.encode_to_vec().into())
     }
 }
 
 /// The same as a message, for errors that are part of an answer.
 pub fn embedded(error: &Error) -> rpc::Status {
-    rpc::Status { code: error.reason().code() as i32, message: error.message().to_owned(), details: details(error) }
+    let message = short(error.message(), LONGEST_MESSAGE);
+    rpc::Status { code: error.reason().code() as i32, message, details: details(error) }
+}
+
+/// The text, or as much of it as fits, with a mark that there was more.
+fn short(text: &str, most: usize) -> String {
+    const MORE: char = '…';
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most - MORE.len_utf8());
+    format!("{}{MORE}", &text[..end])
 }
 
 fn log(error: &Error) {
@@ -59,7 +75,7 @@ fn details(error: &Error) -> Vec<Any> {
     let mut details = vec![any(&rpc::ErrorInfo {
         reason: error.reason().name().to_owned(),
         domain: DOMAIN.to_owned(),
-        metadata: error.metadata().iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        metadata: error.metadata().iter().map(|(key, value)| ((*key).to_owned(), short(value, LONGEST_TEXT))).collect(),
     })];
     if !error.field_violations().is_empty() {
         details.push(any(&bad_request(error)));
@@ -75,23 +91,41 @@ fn details(error: &Error) -> Vec<Any> {
     if let Some(report) = error.report() {
         details.push(any(&convert::report(report)));
     }
+    // What says most comes first.
+    let mut left = MOST_DETAILS;
+    details.retain(|detail| {
+        let fits = detail.value.len() <= left;
+        left -= if fits { detail.value.len() } else { 0 };
+        fits
+    });
     details
 }
 
 fn bad_request(error: &Error) -> rpc::BadRequest {
     let violation = |violation: &crate::error::Violation| FieldViolation {
-        field: violation.field.clone(),
-        description: violation.description.clone(),
+        field: short(&violation.field, LONGEST_TEXT),
+        description: short(&violation.description, LONGEST_TEXT),
         reason: violation.reason.to_owned(),
         localized_message: None,
     };
-    rpc::BadRequest { field_violations: error.field_violations().iter().map(violation).collect() }
+    // As many as leave room for the rest.
+    let mut left = MOST_DETAILS / 2;
+    let all = error.field_violations().iter().map(violation);
+    let field_violations = all.take_while(|violation| {
+        let fits = violation.encoded_len() <= left;
+        left -= if fits { violation.encoded_len() } else { 0 };
+        fits
+    });
+    rpc::BadRequest { field_violations: field_violations.collect() }
 }
 
 fn precondition(error: &Error) -> rpc::PreconditionFailure {
     let subject = error.metadata().first().map(|(_, value)| value.clone()).unwrap_or_default();
-    let violation =
-        Precondition { r#type: error.reason().name().to_owned(), subject, description: error.message().to_owned() };
+    let violation = Precondition {
+        r#type: error.reason().name().to_owned(),
+        subject: short(&subject, LONGEST_TEXT),
+        description: short(error.message(), LONGEST_TEXT),
+    };
     rpc::PreconditionFailure { violations: vec![violation] }
 }
 
@@ -140,6 +174,21 @@ mod tests {
         for name in ["google.rpc.BadRequest", "google.rpc.RetryInfo", "tributary.v1.TestReport"] {
             assert!(listed.contains(&format!("type.googleapis.com/{name}")), "{name} in {listed:?}");
         }
+    }
+
+    #[test]
+    fn an_error_fits_into_the_trailers_of_a_call() {
+        let long = "ä".repeat(100_000);
+        let wrong = (0..1_000).map(|number| Violation::new(format!("{number}{long}"), "UNKNOWN", long.clone()));
+        let error = Error::violations(Reason::InvalidArgument, wrong.collect()).with("name", long.clone());
+        let status = Status::from(error);
+        assert!(status.details().len() < 8 * 1_024, "{}", status.details().len());
+        assert!(status.message().len() <= LONGEST_MESSAGE);
+        assert!(types(&status).contains(&"type.googleapis.com/google.rpc.BadRequest".to_owned()));
+        let status = Status::from(Error::new(Reason::NotFound, long).with("name", "short"));
+        assert!(status.message().len() <= LONGEST_MESSAGE && status.message().ends_with('…'));
+        let info = rpc::ErrorInfo::decode(decoded(&status).details[0].value.as_slice()).expect("an ErrorInfo");
+        assert_eq!(info.metadata["name"], "short");
     }
 
     #[test]
