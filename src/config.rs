@@ -47,6 +47,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Limits of the doors.
     pub limits: Limits,
+    /// How long the audit log keeps an event; whole days.
+    pub audit_retention: Duration,
     /// How long calls may go on after the order to stop.
     pub shutdown_grace: Duration,
     in_force: Vec<InForce>,
@@ -221,6 +223,7 @@ fn read(reader: &mut Reader) -> Config {
             max_uri: reader.whole("max_uri_bytes"),
             max_header: reader.whole("max_header_bytes"),
         },
+        audit_retention: Duration::from_secs(reader.whole("audit_retention_days") as u64 * 86_400),
         shutdown_grace: Duration::from_secs(reader.whole("shutdown_grace_seconds") as u64),
         data_dir,
         in_force: reader.in_force(),

@@ -4,6 +4,7 @@
 //! All times are milliseconds since 1970 UTC by the database's clock, never by
 //! ours: several servers may share one database.
 
+pub mod audit;
 pub mod collections;
 pub mod connections;
 mod credentials;

@@ -92,6 +92,7 @@ fn rows(ids: &Ids) -> BTreeMap<&'static str, (Value, Foreign)> {
         ("ApiKeyService.ListApiKeys", (json!({}), ShowsNothing)),
         ("ApiKeyService.GetApiKey", (json!({"id": key}), NotFound)),
         ("ApiKeyService.RevokeApiKey", (json!({"id": key}), NotFound)),
+        ("AuditService.ListAuditEvents", (json!({}), Refused)),
     ])
 }
 

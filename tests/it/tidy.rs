@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("access", 1),
     ("demo_data", 1),
     ("store", 2),
+    ("audit", 3),
     ("catalog", 3),
     ("collections", 3),
     ("connections", 3),
@@ -43,6 +44,7 @@ const FLOORS: &[(&str, u8)] = &[
 const ON_ONE_FLOOR: &[(&str, &str)] = &[
     ("api", "auth"),
     ("api", "proto"),
+    ("audit", "paging"),
     ("auth", "proto"),
     ("collections", "connections"),
     ("collections", "etag"),
