@@ -161,7 +161,10 @@ impl Audit {
 
 impl From<&Caller> for Actor {
     fn from(caller: &Caller) -> Self {
-        Actor::Key(caller.key.clone())
+        match &caller.subject {
+            Some(subject) => Actor::Subject(subject.clone()),
+            None => Actor::Key(caller.key.clone()),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::access::Caller;
 use crate::audit::Audit;
 use crate::error::{Error, Reason};
 use crate::keys::Keys;
+use crate::oidc::Provider;
 use call::Call;
 pub use call::{Peer, RequestId};
 pub use methods::{Method, Methods, role};
@@ -40,19 +41,27 @@ pub type PreCheck = Arc<dyn Fn(&HeaderMap) -> BoxFuture<'static, Result<(), Stat
 #[derive(Clone)]
 pub struct Authenticator {
     keys: Arc<Keys>,
+    provider: Option<Arc<Provider>>,
 }
 
 impl Authenticator {
-    /// An authenticator over the keys.
-    pub fn new(keys: Arc<Keys>) -> Self {
-        Self { keys }
+    /// An authenticator over the keys, and over the tokens of a provider.
+    pub fn new(keys: Arc<Keys>, provider: Option<Arc<Provider>>) -> Self {
+        Self { keys, provider }
     }
 
-    /// The caller whose key is in `authorization` or `x-api-key`. One and the
-    /// same error for whatever is wrong with it.
+    /// The caller whose key or token is in `authorization` or `x-api-key`. One and
+    /// the same error for whatever is wrong with it.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
         let token = token(headers).ok_or_else(invalid_authentication)?;
-        self.keys.authenticate(token).await?.ok_or_else(invalid_authentication)
+        if let Some(caller) = self.keys.authenticate(token).await? {
+            return Ok(caller);
+        }
+        let vouched = match &self.provider {
+            Some(provider) if Provider::could_be_token(token) => provider.caller(token).await,
+            _ => None,
+        };
+        vouched.ok_or_else(invalid_authentication)
     }
 
     /// The check as the gateway takes it.

@@ -223,7 +223,12 @@ impl Keys {
 }
 
 fn configured_admin() -> Caller {
-    Caller { key: ADMIN.parse().expect("it is well-formed"), role: Role::Admin, collections: Collections::All }
+    Caller {
+        key: ADMIN.parse().expect("it is well-formed"),
+        subject: None,
+        role: Role::Admin,
+        collections: Collections::All,
+    }
 }
 
 /// How long a key may be believed; none when it has ended.
@@ -234,7 +239,7 @@ fn trust(key: &ApiKey, now: i64) -> Option<Duration> {
 }
 
 fn caller(key: &ApiKey) -> Option<Caller> {
-    Some(Caller { key: key.id.clone(), role: key.role.parse().ok()?, collections: collections(key) })
+    Some(Caller { key: key.id.clone(), subject: None, role: key.role.parse().ok()?, collections: collections(key) })
 }
 
 fn collections(key: &ApiKey) -> Collections {
@@ -313,6 +318,7 @@ mod tests {
         let (mine, other) = (CollectionId::mint(), CollectionId::mint());
         let only = |ids: Vec<CollectionId>| Caller {
             key: KeyId::mint(),
+            subject: None,
             role: Role::Owner,
             collections: Collections::Only(ids.into_iter().collect()),
         };
@@ -327,8 +333,12 @@ mod tests {
     #[test]
     fn an_owner_sees_no_key_above_or_beside_its_own() {
         let (mine, other) = (CollectionId::mint(), CollectionId::mint());
-        let owner =
-            Caller { key: KeyId::mint(), role: Role::Owner, collections: Collections::Only([mine.clone()].into()) };
+        let owner = Caller {
+            key: KeyId::mint(),
+            subject: None,
+            role: Role::Owner,
+            collections: Collections::Only([mine.clone()].into()),
+        };
         assert!(sees(&owner, &key("owner", false, &[&mine])));
         assert!(!sees(&owner, &key("viewer", false, &[&mine, &other])));
         assert!(!sees(&owner, &key("viewer", true, &[])));

@@ -34,6 +34,7 @@ pub mod connections;
 pub mod etag;
 pub mod history;
 pub mod keys;
+pub mod oidc;
 pub mod paging;
 pub mod search;
 pub mod syncs;

@@ -35,6 +35,7 @@ use crate::history::History;
 use crate::index::Index;
 use crate::index::tantivy::TantivyIndex;
 use crate::keys::Keys;
+use crate::oidc::Provider;
 use crate::paging;
 use crate::proto;
 use crate::search::Search;
@@ -186,6 +187,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     }
     let addresses = local_addresses(&listeners)?;
     let dialer = Arc::new(dialer(&config, options.timeouts, &addresses)?);
+    let provider = provider(&config, options.timeouts, &addresses, &dialer)?;
     let resources = Resources { dialer: dialer.clone(), file_roots: config.file_roots.clone().into() };
 
     let stop = CancellationToken::new();
@@ -202,6 +204,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         index: &index,
         syncs: &syncs,
         audit: &audit,
+        provider: &provider,
         stop: &stop,
         pages,
         base,
@@ -224,6 +227,9 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     workers.spawn(syncs.look_after(stop.clone()));
     workers.spawn(followers.look_after(stop.clone()));
     workers.spawn(audit.clone().look_after(stop.clone()));
+    if let Some(provider) = provider {
+        workers.spawn(provider.look_after(stop.clone()));
+    }
     if !config.is_loopback_only() {
         let survey = name_blocked(store.clone(), workshop.sessions.clone(), dialer);
         let stop = stop.clone();
@@ -253,6 +259,7 @@ struct Parts<'a> {
     index: &'a Arc<dyn Index>,
     syncs: &'a Syncs,
     audit: &'a Arc<Audit>,
+    provider: &'a Option<Arc<Provider>>,
     stop: &'a CancellationToken,
     pages: paging::Pages,
     base: String,
@@ -264,7 +271,7 @@ impl Parts<'_> {
         let pages = self.pages.clone();
         let catalog = Arc::new(Catalog::new(registry).map_err(|error| StartError::Parts(error.into()))?);
         let keys = Arc::new(Keys::new(self.store.clone(), pages.clone(), self.config.admin_key.as_ref()));
-        let authenticator = Authenticator::new(keys.clone());
+        let authenticator = Authenticator::new(keys.clone(), self.provider.clone());
         let connections = Arc::new(Connections::new(
             self.store.clone(),
             catalog.clone(),
@@ -426,6 +433,23 @@ fn dialer(config: &Config, timeouts: Timeouts, addresses: &[SocketAddr]) -> Resu
         denied_databases: own_databases(config)?,
     };
     Ok(Dialer::new(policy, timeouts))
+}
+
+/// The identity provider, if one is named. The operator who names it may mean one
+/// on a network of one's own; what it names in turn goes the way of everybody.
+fn provider(
+    config: &Config,
+    timeouts: Timeouts,
+    addresses: &[SocketAddr],
+    others: &Arc<Dialer>,
+) -> Result<Option<Arc<Provider>>, StartError> {
+    let Some(oidc) = &config.oidc else { return Ok(None) };
+    let policy = Policy { local_allowed: true, denied: addresses.to_vec(), ..Policy::default() };
+    let operators = Arc::new(Dialer::new(policy, timeouts));
+    let provider = Provider::new(oidc, operators, others.clone());
+    provider
+        .map(|provider| Some(Arc::new(provider)))
+        .map_err(|error| StartError::Setting(format!("--oidc-roles: {error}")))
 }
 
 /// Names the connections that cannot be reached from a server that listens beyond

@@ -77,7 +77,7 @@ impl Service {
             pages.clone(),
         ));
         let audit = Arc::new(Audit::new(store.clone(), pages.clone(), Duration::from_secs(86_400)));
-        let gate = Gate::new(Authenticator::new(keys.clone()), audit.clone());
+        let gate = Gate::new(Authenticator::new(keys.clone(), None), audit.clone());
         let domain = Domain {
             catalog,
             connections,

@@ -18,6 +18,7 @@ mod faults;
 mod follow;
 mod hostile;
 mod model;
+mod oidc;
 mod plan;
 mod replay;
 mod stability;

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("etag", 3),
     ("history", 3),
     ("keys", 3),
+    ("oidc", 3),
     ("paging", 3),
     ("search", 3),
     ("syncs", 3),
