@@ -89,8 +89,11 @@ impl Collections {
 /// Who is calling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Key that was given.
+    /// Key that was given; of a token, what stands for its subject where callers
+    /// are told apart.
     pub key: KeyId,
+    /// Subject of the token, if it was one.
+    pub subject: Option<String>,
     /// Its role.
     pub role: Role,
     /// Its collections.
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
 
     fn caller(role: Role, collections: Collections) -> Caller {
-        Caller { key: KeyId::mint(), role, collections }
+        Caller { key: KeyId::mint(), subject: None, role, collections }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The services of the API: request -> domain -> reply, a handful of lines a
 //! method; and what they share.
 
+pub mod audit;
 pub mod collections;
 pub mod connections;
 pub mod convert;
@@ -21,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 use crate::access::Caller;
+use crate::audit::{Audit, Recording};
 use crate::auth::Gate;
 use crate::catalog::Catalog;
 use crate::error::{Error, Reason};
@@ -31,6 +33,7 @@ use crate::history::History;
 use crate::paging::Pages;
 use crate::proto::DESCRIPTORS;
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
+use crate::proto::v1::audit_service_server::AuditServiceServer;
 use crate::proto::v1::collection_service_server::CollectionServiceServer;
 use crate::proto::v1::search_service_server::SearchServiceServer;
 use crate::proto::v1::source_connection_service_server::SourceConnectionServiceServer;
@@ -61,6 +64,8 @@ pub struct Domain {
     pub history: Arc<History>,
     /// Syncs as they are run.
     pub syncs: crate::syncs::Syncs,
+    /// The audit log.
+    pub audit: Arc<Audit>,
     /// Pages of lists.
     pub pages: Pages,
     /// Ends the streams when the server stops.
@@ -76,6 +81,7 @@ pub fn service_names() -> Vec<String> {
         CollectionServiceServer::<collections::Service>::NAME,
         SearchServiceServer::<search::Service>::NAME,
         ApiKeyServiceServer::<keys::Service>::NAME,
+        AuditServiceServer::<audit::Service>::NAME,
     ];
     names.map(str::to_owned).to_vec()
 }
@@ -97,7 +103,7 @@ pub fn router(
     health: health::HealthService,
     gate: Gate,
 ) -> Result<Routes, tonic_reflection::server::Error> {
-    let Domain { store, catalog, connections, collections, search, keys, history, syncs, pages, stop } = domain;
+    let Domain { store, catalog, connections, collections, search, keys, history, syncs, audit, pages, stop } = domain;
     let mut routes = Routes::builder();
     routes
         .add_service(limited!(SourceServiceServer, sources::Service::new(catalog, pages)))
@@ -106,6 +112,7 @@ pub fn router(
         .add_service(limited!(CollectionServiceServer, collections::Service::new(collections, store)))
         .add_service(limited!(SearchServiceServer, search::Service::new(search)))
         .add_service(limited!(ApiKeyServiceServer, keys::Service::new(keys)))
+        .add_service(limited!(AuditServiceServer, audit::Service::new(audit)))
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -116,14 +123,26 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS)
 }
 
-/// Whose the request is, and the request once the rules of its proto hold.
-fn admit<M: Message + Name>(request: Request<M>) -> Result<(Caller, M), Status> {
+/// Whose the request is, and the request once the rules of its proto hold and the
+/// audit log has it, where it may change something.
+async fn admit<M: Message + Name>(request: Request<M>) -> Result<(Caller, M), Status> {
     let (_, extensions, message) = request.into_parts();
     // The gate has put it there; without the gate nobody comes in.
     let caller = extensions.get::<Caller>().cloned();
     let caller = caller.ok_or_else(|| Error::new(Reason::Unauthorized, "invalid authentication"))?;
     validate::validate(&message)?;
+    if let Some(recording) = extensions.get::<Arc<Recording>>() {
+        recording.begin(audit::resources(&message)?).await?;
+    }
     Ok((caller, message))
+}
+
+/// An answer that tells the audit log what the call has made.
+fn made<M: Message + Name>(reply: M) -> Result<Response<M>, Status> {
+    let resources = audit::resources(&reply)?;
+    let mut response = Response::new(reply);
+    response.extensions_mut().insert(resources);
+    Ok(response)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! REST comes through here too, since the gateway calls the same router in
 //! process. No header is ever logged.
 
+mod audited;
 mod call;
 mod methods;
 
@@ -19,10 +20,12 @@ use tonic::{Code, Status};
 use tracing::{Instrument, Span};
 
 use crate::access::Caller;
+use crate::audit::Audit;
 use crate::error::{Error, Reason};
 use crate::keys::Keys;
+use crate::oidc::Provider;
 use call::Call;
-pub use call::RequestId;
+pub use call::{Peer, RequestId};
 pub use methods::{Method, Methods, role};
 
 /// Paths that need no key: a load balancer asks for health, tools for the schema.
@@ -38,19 +41,27 @@ pub type PreCheck = Arc<dyn Fn(&HeaderMap) -> BoxFuture<'static, Result<(), Stat
 #[derive(Clone)]
 pub struct Authenticator {
     keys: Arc<Keys>,
+    provider: Option<Arc<Provider>>,
 }
 
 impl Authenticator {
-    /// An authenticator over the keys.
-    pub fn new(keys: Arc<Keys>) -> Self {
-        Self { keys }
+    /// An authenticator over the keys, and over the tokens of a provider.
+    pub fn new(keys: Arc<Keys>, provider: Option<Arc<Provider>>) -> Self {
+        Self { keys, provider }
     }
 
-    /// The caller whose key is in `authorization` or `x-api-key`. One and the
-    /// same error for whatever is wrong with it.
+    /// The caller whose key or token is in `authorization` or `x-api-key`. One and
+    /// the same error for whatever is wrong with it.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
         let token = token(headers).ok_or_else(invalid_authentication)?;
-        self.keys.authenticate(token).await?.ok_or_else(invalid_authentication)
+        if let Some(caller) = self.keys.authenticate(token).await? {
+            return Ok(caller);
+        }
+        let vouched = match &self.provider {
+            Some(provider) if Provider::could_be_token(token) => provider.caller(token).await,
+            _ => None,
+        };
+        vouched.ok_or_else(invalid_authentication)
     }
 
     /// The check as the gateway takes it.
@@ -108,12 +119,13 @@ fn bearer(authorization: &str) -> Option<&str> {
 pub struct Gate {
     authenticator: Authenticator,
     methods: Methods,
+    audit: Arc<Audit>,
 }
 
 impl Gate {
-    /// A gate for the methods of this API.
-    pub fn new(authenticator: Authenticator) -> Self {
-        Self { authenticator, methods: Methods::of_this_api() }
+    /// A gate for the methods of this API, which tells the log who passed.
+    pub fn new(authenticator: Authenticator, audit: Arc<Audit>) -> Self {
+        Self { authenticator, methods: Methods::of_this_api(), audit }
     }
 
     /// Puts the gate before every route, the fallback included.
@@ -121,17 +133,13 @@ impl Gate {
         router.layer(axum::middleware::from_fn_with_state(Arc::new(self), pass))
     }
 
-    /// Who calls, if they may call this method. An unknown method needs a key too:
+    /// Who calls; nobody where no key is needed. An unknown method needs a key too:
     /// nothing about the API is learnt without one.
     async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
         if EXEMPT.iter().any(|prefix| path.starts_with(prefix)) {
             return Ok(None);
         }
-        let caller = self.authenticator.authenticate(headers).await?;
-        if let Some(method) = self.methods.get(path) {
-            caller.require(method.role)?;
-        }
-        Ok(Some(caller))
+        self.authenticator.authenticate(headers).await.map(Some)
     }
 }
 
@@ -141,18 +149,29 @@ async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -
     let method = gate.methods.get(&path);
     let (call, span) = Call::begin(method, &request_id, request.headers());
     let limit = method.filter(|method| !method.streams).and_then(|_| timeout(request.headers()));
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     request.extensions_mut().insert(request_id.clone());
 
     let answer = async {
         match gate.admit(&path, request.headers()).await {
             Ok(Some(caller)) => {
                 Span::current().record("caller.key", caller.key.as_str());
+                let audited = audited::Call::new(&gate.audit, method, &caller, peer, &request_id);
+                if let Some(Err(error)) = method.map(|method| caller.require(method.role)) {
+                    return audited.end(Status::from(error).into_http()).await;
+                }
                 request.extensions_mut().insert(caller);
-                completed(within(limit, next.run(request)).await)
+                audited.announce(request.extensions_mut());
+                audited.end(completed(within(limit, next.run(request)).await)).await
             }
             // Health and reflection answer as their own protocols say.
             Ok(None) => next.run(request).await,
-            Err(error) => Status::from(error).into_http(),
+            Err(error) => {
+                if error.reason() == Reason::Unauthorized {
+                    gate.audit.refused_entry(peer, error.reason().name());
+                }
+                Status::from(error).into_http()
+            }
         }
     };
     let mut response = answer.instrument(span).await;

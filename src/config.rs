@@ -47,6 +47,10 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Limits of the doors.
     pub limits: Limits,
+    /// The identity provider whose tokens are let in beside keys.
+    pub oidc: Option<OidcConfig>,
+    /// How long the audit log keeps an event; whole days.
+    pub audit_retention: Duration,
     /// How long calls may go on after the order to stop.
     pub shutdown_grace: Duration,
     in_force: Vec<InForce>,
@@ -83,6 +87,20 @@ pub struct TelemetryConfig {
     pub log_format: LogFormat,
     /// OTLP collector for traces and metrics, by gRPC.
     pub otlp_endpoint: Option<String>,
+}
+
+/// An OpenID Connect provider whose tokens are let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcConfig {
+    /// Its issuer URL, exactly as in its tokens.
+    pub issuer: String,
+    /// What the audience of a token must be or hold.
+    pub audience: String,
+    /// Claim with the roles of a token's subject.
+    pub roles_claim: String,
+    /// What its values stand for, `VALUE=ROLE[:COLLECTION+COLLECTION]`; never none.
+    /// Whoever maps them parses them.
+    pub roles: Vec<String>,
 }
 
 /// Form of the log's lines.
@@ -221,6 +239,8 @@ fn read(reader: &mut Reader) -> Config {
             max_uri: reader.whole("max_uri_bytes"),
             max_header: reader.whole("max_header_bytes"),
         },
+        oidc: reader.oidc(),
+        audit_retention: Duration::from_secs(reader.whole("audit_retention_days") as u64 * 86_400),
         shutdown_grace: Duration::from_secs(reader.whole("shutdown_grace_seconds") as u64),
         data_dir,
         in_force: reader.in_force(),

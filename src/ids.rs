@@ -84,6 +84,11 @@ identifier!(
     KeyId,
     "key_"
 );
+identifier!(
+    /// An entry of the audit log.
+    AuditEventId,
+    "aud_"
+);
 
 #[cfg(test)]
 mod tests {

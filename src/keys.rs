@@ -1,11 +1,11 @@
 //! API keys: who holds one is the caller. The store has hashes only.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod known;
+mod used;
+
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::access::{Caller, Collections, Role};
@@ -13,14 +13,14 @@ use crate::error::{Error, Reason};
 use crate::ids::{CollectionId, KeyId};
 use crate::paging::{Page, Pages, Wanted};
 use crate::secrets::api_key;
-use crate::store::keys::{ApiKey, CreateKeyError, NewKey};
+use crate::store::keys::{ApiKey, CreateKeyError, KeyForAuth, NewKey};
 use crate::store::{Store, Visible};
+use known::Known;
+use used::Used;
 
 /// How long a key is believed without asking the store: revoked on another node,
 /// it works at most so long.
 const TRUST: Duration = Duration::from_secs(2);
-/// Entries at which old ones are thrown out.
-const MANY: usize = 1024;
 const MINUTE_MS: i64 = 60_000;
 /// Key id of the configured admin key, which has no row.
 const ADMIN: &str = "key_admin";
@@ -46,26 +46,20 @@ pub struct Created {
     pub secret: SecretString,
 }
 
-struct Known {
-    hash: [u8; 32],
-    caller: Caller,
-    until: Instant,
-}
-
 /// The keys of this deployment.
 pub struct Keys {
     store: Store,
     pages: Pages,
     admin: Option<[u8; 32]>,
-    known: Mutex<HashMap<KeyId, Known>>,
-    background: TaskTracker,
+    known: Known,
+    used: Used,
 }
 
 impl Keys {
     /// Keys in the store, and beside them the admin key of the configuration.
     pub fn new(store: Store, pages: Pages, admin: Option<&SecretString>) -> Self {
         let admin = admin.map(|key| api_key::hash(key.expose_secret()));
-        Self { store, pages, admin, known: Mutex::default(), background: TaskTracker::new() }
+        Self { used: Used::new(store.clone()), store, pages, admin, known: Known::new(TRUST) }
     }
 
     /// The caller with this token; none for whatever is wrong with it.
@@ -76,7 +70,7 @@ impl Keys {
             return Ok(Some(configured_admin()));
         }
         let Some(presented) = api_key::parse(token) else { return Ok(None) };
-        match self.recall(&presented) {
+        match self.known.recall(&presented) {
             Some(caller) => Ok(Some(caller)),
             None => self.look_up(&presented).await,
         }
@@ -161,69 +155,49 @@ impl Keys {
     pub async fn revoke(&self, caller: &Caller, id: &str) -> Result<ApiKey, Error> {
         let key = self.get(caller, id).await?;
         let revoked = self.store.revoke_key(&key.id).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.id);
+        self.known.forget(&key.id);
         revoked.ok_or_else(|| Error::not_found("api_key", id))
     }
 
     /// Forgets what it knows of all keys, after a change to their collections.
     pub fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.known.clear();
     }
 
     /// Waits for what is still being noted.
     pub async fn close(&self) {
-        self.background.close();
-        self.background.wait().await;
-    }
-
-    fn recall(&self, presented: &api_key::Presented) -> Option<Caller> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = known.get(&presented.id).filter(|key| key.until > Instant::now())?;
-        api_key::equal(&key.hash, &presented.hash).then(|| key.caller.clone())
+        self.used.close().await;
     }
 
     async fn look_up(&self, presented: &api_key::Presented) -> Result<Option<Caller>, Error> {
-        let asked_at = Instant::now();
-        let Some((key, hash)) = self.store.key_by_id_for_auth(&presented.id).await? else { return Ok(None) };
+        let asked = self.known.ask();
+        let Some(KeyForAuth { key, hash, now }) = self.store.key_for_auth(&presented.id).await? else {
+            return Ok(None);
+        };
         if !api_key::equal(&hash, &presented.hash) || key.revoked_at.is_some() {
             return Ok(None);
         }
-        let now = self.store.now().await?;
         let Some(trust) = trust(&key, now) else { return Ok(None) };
         let Some(caller) = caller(&key) else {
             warn!(key = key.id.as_str(), "key has a role that this release does not know");
             return Ok(None);
         };
-        self.remember(&key.id, Known { hash, caller: caller.clone(), until: asked_at + trust });
-        self.touch(&key, now);
+        self.known.remember(asked, hash, caller.clone(), trust);
+        // To the minute is enough; most calls of a busy key have nothing to note.
+        if key.last_used_at.is_none_or(|last| now - last >= MINUTE_MS) {
+            self.used.note(key.id);
+        }
         Ok(Some(caller))
-    }
-
-    fn remember(&self, id: &KeyId, entry: Known) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MANY {
-            let now = Instant::now();
-            known.retain(|_, key| key.until > now);
-        }
-        known.insert(id.clone(), entry);
-    }
-
-    /// Notes the use beside the call, which does not wait for it.
-    fn touch(&self, key: &ApiKey, now: i64) {
-        if key.last_used_at.is_some_and(|last| now - last < MINUTE_MS) {
-            return;
-        }
-        let (store, id) = (self.store.clone(), key.id.clone());
-        self.background.spawn(async move {
-            if let Err(error) = store.touch_key(&id).await {
-                warn!(key = id.as_str(), %error, "the use of a key was not noted");
-            }
-        });
     }
 }
 
 fn configured_admin() -> Caller {
-    Caller { key: ADMIN.parse().expect("it is well-formed"), role: Role::Admin, collections: Collections::All }
+    Caller {
+        key: ADMIN.parse().expect("it is well-formed"),
+        subject: None,
+        role: Role::Admin,
+        collections: Collections::All,
+    }
 }
 
 /// How long a key may be believed; none when it has ended.
@@ -234,7 +208,7 @@ fn trust(key: &ApiKey, now: i64) -> Option<Duration> {
 }
 
 fn caller(key: &ApiKey) -> Option<Caller> {
-    Some(Caller { key: key.id.clone(), role: key.role.parse().ok()?, collections: collections(key) })
+    Some(Caller { key: key.id.clone(), subject: None, role: key.role.parse().ok()?, collections: collections(key) })
 }
 
 fn collections(key: &ApiKey) -> Collections {
@@ -313,6 +287,7 @@ mod tests {
         let (mine, other) = (CollectionId::mint(), CollectionId::mint());
         let only = |ids: Vec<CollectionId>| Caller {
             key: KeyId::mint(),
+            subject: None,
             role: Role::Owner,
             collections: Collections::Only(ids.into_iter().collect()),
         };
@@ -327,8 +302,12 @@ mod tests {
     #[test]
     fn an_owner_sees_no_key_above_or_beside_its_own() {
         let (mine, other) = (CollectionId::mint(), CollectionId::mint());
-        let owner =
-            Caller { key: KeyId::mint(), role: Role::Owner, collections: Collections::Only([mine.clone()].into()) };
+        let owner = Caller {
+            key: KeyId::mint(),
+            subject: None,
+            role: Role::Owner,
+            collections: Collections::Only([mine.clone()].into()),
+        };
         assert!(sees(&owner, &key("owner", false, &[&mine])));
         assert!(!sees(&owner, &key("viewer", false, &[&mine, &other])));
         assert!(!sees(&owner, &key("viewer", true, &[])));

@@ -27,12 +27,14 @@ pub mod secrets;
 pub mod store;
 
 // Floor 3: the domain. `etag` and `paging` serve the others.
+pub mod audit;
 pub mod catalog;
 pub mod collections;
 pub mod connections;
 pub mod etag;
 pub mod history;
 pub mod keys;
+pub mod oidc;
 pub mod paging;
 pub mod search;
 pub mod syncs;

@@ -19,6 +19,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 use tracing::{info, warn};
 
 use crate::api;
+use crate::audit::Audit;
 use crate::auth::{Authenticator, Gate};
 use crate::catalog::Catalog;
 use crate::collections::Collections;
@@ -34,6 +35,7 @@ use crate::history::History;
 use crate::index::Index;
 use crate::index::tantivy::TantivyIndex;
 use crate::keys::Keys;
+use crate::oidc::Provider;
 use crate::paging;
 use crate::proto;
 use crate::search::Search;
@@ -128,6 +130,7 @@ pub struct Running {
     workers: JoinSet<()>,
     health: api::health::Health,
     keys: Arc<Keys>,
+    audit: Arc<Audit>,
     store: Store,
     grace: Duration,
     _lock: File,
@@ -157,6 +160,7 @@ impl Running {
             warn!("work was cut off at the end of the grace; leases will bring it back");
         }
         self.keys.close().await;
+        self.audit.close().await;
         self.store.close().await;
     }
 }
@@ -183,6 +187,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     }
     let addresses = local_addresses(&listeners)?;
     let dialer = Arc::new(dialer(&config, options.timeouts, &addresses)?);
+    let provider = provider(&config, options.timeouts, &addresses, &dialer)?;
     let resources = Resources { dialer: dialer.clone(), file_roots: config.file_roots.clone().into() };
 
     let stop = CancellationToken::new();
@@ -190,8 +195,20 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
     let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone());
     let base = addresses.first().map(|address| format!("http://{address}")).unwrap_or_default();
-    let parts =
-        Parts { config: &config, store: &store, vault: &vault, index: &index, syncs: &syncs, stop: &stop, base };
+    let pages = paging::Pages::new(vault.page_tokens());
+    let audit = Arc::new(Audit::new(store.clone(), pages.clone(), config.audit_retention));
+    let parts = Parts {
+        config: &config,
+        store: &store,
+        vault: &vault,
+        index: &index,
+        syncs: &syncs,
+        audit: &audit,
+        provider: &provider,
+        stop: &stop,
+        pages,
+        base,
+    };
     let (front, health, keys) = parts.doors(&options.registry)?;
     let admin_key = keys.bootstrap().await.map_err(|error| StartError::Parts(error.into()))?;
 
@@ -209,6 +226,10 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let mut workers = worker::spawn(&workshop, config.workers, &stop);
     workers.spawn(syncs.look_after(stop.clone()));
     workers.spawn(followers.look_after(stop.clone()));
+    workers.spawn(audit.clone().look_after(stop.clone()));
+    if let Some(provider) = provider {
+        workers.spawn(provider.look_after(stop.clone()));
+    }
     if !config.is_loopback_only() {
         let survey = name_blocked(store.clone(), workshop.sessions.clone(), dialer);
         let stop = stop.clone();
@@ -224,6 +245,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         workers,
         health,
         keys,
+        audit,
         store,
         grace: config.shutdown_grace,
         _lock: lock,
@@ -236,17 +258,20 @@ struct Parts<'a> {
     vault: &'a Arc<Vault>,
     index: &'a Arc<dyn Index>,
     syncs: &'a Syncs,
+    audit: &'a Arc<Audit>,
+    provider: &'a Option<Arc<Provider>>,
     stop: &'a CancellationToken,
+    pages: paging::Pages,
     base: String,
 }
 
 impl Parts<'_> {
     /// The services behind their doors.
     fn doors(&self, registry: &Registry) -> Result<(Front, api::health::Health, Arc<Keys>), StartError> {
-        let pages = paging::Pages::new(self.vault.page_tokens());
+        let pages = self.pages.clone();
         let catalog = Arc::new(Catalog::new(registry).map_err(|error| StartError::Parts(error.into()))?);
         let keys = Arc::new(Keys::new(self.store.clone(), pages.clone(), self.config.admin_key.as_ref()));
-        let authenticator = Authenticator::new(keys.clone());
+        let authenticator = Authenticator::new(keys.clone(), self.provider.clone());
         let connections = Arc::new(Connections::new(
             self.store.clone(),
             catalog.clone(),
@@ -271,11 +296,12 @@ impl Parts<'_> {
             keys: keys.clone(),
             history: Arc::new(History::new(self.store.clone(), pages.clone())),
             syncs: self.syncs.clone(),
+            audit: self.audit.clone(),
             pages,
             stop: self.stop.clone(),
         };
         let (health, health_service) = api::health::Health::new(api::service_names());
-        let grpc = api::router(domain, health_service, Gate::new(authenticator.clone()))
+        let grpc = api::router(domain, health_service, Gate::new(authenticator.clone(), self.audit.clone()))
             .map_err(|error| StartError::Parts(error.into()))?;
         let settings = gateway::Settings {
             options_extension: "tributary.v1.rest",
@@ -294,7 +320,11 @@ impl Parts<'_> {
             openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
         };
         let cors = cors(&self.config.cors_origins)?;
-        Ok((Front::new(grpc, gateway, pages, cors, self.store.clone(), self.stop.clone()), health, keys))
+        Ok((
+            Front::new(grpc, gateway, pages, cors, self.store.clone(), self.audit.clone(), self.stop.clone()),
+            health,
+            keys,
+        ))
     }
 }
 
@@ -403,6 +433,23 @@ fn dialer(config: &Config, timeouts: Timeouts, addresses: &[SocketAddr]) -> Resu
         denied_databases: own_databases(config)?,
     };
     Ok(Dialer::new(policy, timeouts))
+}
+
+/// The identity provider, if one is named. The operator who names it may mean one
+/// on a network of one's own; what it names in turn goes the way of everybody.
+fn provider(
+    config: &Config,
+    timeouts: Timeouts,
+    addresses: &[SocketAddr],
+    others: &Arc<Dialer>,
+) -> Result<Option<Arc<Provider>>, StartError> {
+    let Some(oidc) = &config.oidc else { return Ok(None) };
+    let policy = Policy { local_allowed: true, denied: addresses.to_vec(), ..Policy::default() };
+    let operators = Arc::new(Dialer::new(policy, timeouts));
+    let provider = Provider::new(oidc, operators, others.clone());
+    provider
+        .map(|provider| Some(Arc::new(provider)))
+        .map_err(|error| StartError::Setting(format!("--oidc-roles: {error}")))
 }
 
 /// Names the connections that cannot be reached from a server that listens beyond

@@ -4,6 +4,7 @@
 //! All times are milliseconds since 1970 UTC by the database's clock, never by
 //! ours: several servers may share one database.
 
+pub mod audit;
 pub mod collections;
 pub mod connections;
 mod credentials;
@@ -112,13 +113,18 @@ impl Store {
     }
 }
 
+/// The database's time, as a part of a statement.
+fn now_expression(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        _ => "(extract(epoch from clock_timestamp()) * 1000)::bigint",
+    }
+}
+
 /// The database's time, in milliseconds since 1970 UTC.
 async fn now<C: ConnectionTrait>(database: &C) -> Result<i64, StoreError> {
     let backend = database.get_database_backend();
-    let sql = match backend {
-        DbBackend::Sqlite => "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",
-        _ => "SELECT (extract(epoch from clock_timestamp()) * 1000)::bigint AS now",
-    };
+    let sql = format!("SELECT {} AS now", now_expression(backend));
     let row = database.query_one_raw(Statement::from_string(backend, sql)).await.map_err(fault)?;
     row.ok_or_else(|| fault::refused("the database has no clock"))?.try_get("", "now").map_err(fault)
 }

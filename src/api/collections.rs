@@ -5,10 +5,10 @@ use std::sync::Arc;
 use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
-use super::admit;
 use super::convert::connections::{paths, refuse_path};
 use super::convert::timestamp;
 use super::idempotency::{self, Claim};
+use super::{admit, made};
 use crate::collections::{Changes, Collections, View};
 use crate::error::Error;
 use crate::etag;
@@ -38,7 +38,7 @@ impl CollectionService for Service {
         &self,
         request: Request<v1::CreateCollectionRequest>,
     ) -> Result<Response<v1::CreateCollectionResponse>, Status> {
-        let (caller, mut request) = admit(request)?;
+        let (caller, mut request) = admit(request).await?;
         caller.require_all_collections()?;
         let request_id = std::mem::take(&mut request.request_id);
         let payload = idempotency::payload(&request);
@@ -49,14 +49,14 @@ impl CollectionService for Service {
             Ok(reply(&collections.create(&request.name, request.description, answer).await?))
         };
         let once = idempotency::once(&self.store, &caller, "CreateCollection", &request_id, payload, act);
-        Ok(Response::new(once.await?))
+        made(once.await?)
     }
 
     async fn list_collections(
         &self,
         request: Request<v1::ListCollectionsRequest>,
     ) -> Result<Response<v1::ListCollectionsResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let wanted = Wanted { size: request.page_size, token: &request.page_token };
         let page = self.collections.list(&caller, wanted).await?;
         let collections = page.items.into_iter().map(collection).collect();
@@ -67,7 +67,7 @@ impl CollectionService for Service {
         &self,
         request: Request<v1::GetCollectionRequest>,
     ) -> Result<Response<v1::GetCollectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let found = self.collections.get(&caller, &request.id).await?;
         Ok(Response::new(v1::GetCollectionResponse { collection: Some(collection(found)) }))
     }
@@ -76,7 +76,7 @@ impl CollectionService for Service {
         &self,
         request: Request<v1::UpdateCollectionRequest>,
     ) -> Result<Response<v1::UpdateCollectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let given = request.collection.unwrap_or_default();
         let changes = changes(&given, request.update_mask.as_ref())?;
         let etag = Some(given.etag.as_str());
@@ -88,7 +88,7 @@ impl CollectionService for Service {
         &self,
         request: Request<v1::DeleteCollectionRequest>,
     ) -> Result<Response<v1::DeleteCollectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         self.collections.delete(&caller, &request.id, request.force, request.etag.as_deref()).await?;
         Ok(Response::new(v1::DeleteCollectionResponse {}))
     }
@@ -97,7 +97,7 @@ impl CollectionService for Service {
         &self,
         request: Request<v1::ClearCollectionDataRequest>,
     ) -> Result<Response<v1::ClearCollectionDataResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         self.collections.clear(&caller, &request.id, &request.source_connection_id).await?;
         Ok(Response::new(v1::ClearCollectionDataResponse {}))
     }

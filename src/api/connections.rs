@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::Map;
 use tonic::{Request, Response, Status};
 
-use super::admit;
 use super::convert::connections::{changes, connection, schedule, source_object, tested, wanted_auth_method};
 use super::convert::plan::planned;
 use super::convert::{object, report};
 use super::idempotency::{self, Begin, Claim};
+use super::{admit, made};
 use crate::connections::{Changes, Connections, Draft, Listing, View};
 use crate::error::Error;
 use crate::ids::{InvalidId, SyncId};
@@ -67,7 +67,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::CreateSourceConnectionRequest>,
     ) -> Result<Response<v1::CreateSourceConnectionResponse>, Status> {
-        let (caller, mut request) = admit(request)?;
+        let (caller, mut request) = admit(request).await?;
         let request_id = std::mem::take(&mut request.request_id);
         let payload = idempotency::payload(&request);
         let validate_only = request.validate_only;
@@ -87,14 +87,14 @@ impl SourceConnectionService for Service {
             Ok(reply(&connections.create(admitted, answer).await?))
         };
         let once = idempotency::once(&self.store, &caller, "CreateSourceConnection", &request_id, payload, act);
-        Ok(Response::new(once.await?))
+        made(once.await?)
     }
 
     async fn list_source_connections(
         &self,
         request: Request<v1::ListSourceConnectionsRequest>,
     ) -> Result<Response<v1::ListSourceConnectionsResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let listing = Listing {
             collection: &request.collection_id,
             filter: &request.filter,
@@ -110,7 +110,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::GetSourceConnectionRequest>,
     ) -> Result<Response<v1::GetSourceConnectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let found = self.connections.get(&caller, &request.id).await?;
         Ok(Response::new(v1::GetSourceConnectionResponse { source_connection: Some(connection(&found)) }))
     }
@@ -119,7 +119,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::UpdateSourceConnectionRequest>,
     ) -> Result<Response<v1::UpdateSourceConnectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let given = request.source_connection.unwrap_or_default();
         let changes = changes(&given, request.update_mask.as_ref())?;
         let etag = Some(given.etag.as_str());
@@ -131,7 +131,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::TestSourceConnectionRequest>,
     ) -> Result<Response<v1::TestSourceConnectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         Ok(Response::new(tested(&self.connections.test(&caller, &request.id).await?)))
     }
 
@@ -139,15 +139,15 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::RunSourceConnectionRequest>,
     ) -> Result<Response<v1::RunSourceConnectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
-        Ok(Response::new(self.start(&caller, request).await?))
+        let (caller, request) = admit(request).await?;
+        made(self.start(&caller, request).await?)
     }
 
     async fn update_source_connection_credentials(
         &self,
         request: Request<v1::UpdateSourceConnectionCredentialsRequest>,
     ) -> Result<Response<v1::UpdateSourceConnectionCredentialsResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let credentials = object("credentials", &request.credentials.unwrap_or_default())?;
         let etag = request.etag.as_deref();
         let updated = self.connections.replace_credentials(&caller, &request.id, &credentials, etag).await?;
@@ -159,7 +159,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::UpdateSourceConnectionConfigRequest>,
     ) -> Result<Response<v1::UpdateSourceConnectionConfigResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let config = object("config", &request.config.unwrap_or_default())?;
         let credentials = request.credentials.as_ref().map(|given| object("credentials", given)).transpose()?;
         let etag = request.etag.as_deref();
@@ -173,7 +173,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::DeleteSourceConnectionRequest>,
     ) -> Result<Response<v1::DeleteSourceConnectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         self.connections.delete(&caller, &request.id, request.delete_data, request.etag.as_deref()).await?;
         Ok(Response::new(v1::DeleteSourceConnectionResponse {}))
     }
@@ -182,7 +182,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::ClearSourceConnectionDataRequest>,
     ) -> Result<Response<v1::ClearSourceConnectionDataResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         self.connections.clear(&caller, &request.id).await?;
         Ok(Response::new(v1::ClearSourceConnectionDataResponse {}))
     }
@@ -191,7 +191,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::DiscoverSourceConnectionRequest>,
     ) -> Result<Response<v1::DiscoverSourceConnectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let wanted = Wanted { size: request.page_size, token: &request.page_token };
         let page = self.connections.discover(&caller, &request.id, &request.parent, wanted).await?;
         let objects = page.items.into_iter().map(source_object).collect();
@@ -199,7 +199,7 @@ impl SourceConnectionService for Service {
     }
 
     async fn plan_sync(&self, request: Request<v1::PlanSyncRequest>) -> Result<Response<v1::PlanSyncResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let plan = self.connections.plan(&caller, &request.id).await?;
         Ok(Response::new(planned(plan)))
     }
@@ -208,16 +208,16 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::ReleaseDeletionsRequest>,
     ) -> Result<Response<v1::ReleaseDeletionsResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let sync = self.connections.release_deletions(&caller, &request.id).await?;
-        Ok(Response::new(v1::ReleaseDeletionsResponse { sync_id: sync.to_string() }))
+        made(v1::ReleaseDeletionsResponse { sync_id: sync.to_string() })
     }
 
     async fn discard_deletions(
         &self,
         request: Request<v1::DiscardDeletionsRequest>,
     ) -> Result<Response<v1::DiscardDeletionsResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let view = self.connections.discard_deletions(&caller, &request.id).await?;
         Ok(Response::new(v1::DiscardDeletionsResponse { source_connection: Some(connection(&view)) }))
     }
@@ -226,7 +226,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::PauseSourceConnectionRequest>,
     ) -> Result<Response<v1::PauseSourceConnectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let changes = Changes { paused: Some(true), ..Changes::default() };
         let view = self.connections.update(&caller, &request.id, changes, None, "schedule").await?;
         Ok(Response::new(v1::PauseSourceConnectionResponse { source_connection: Some(connection(&view)) }))
@@ -236,7 +236,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::ResumeSourceConnectionRequest>,
     ) -> Result<Response<v1::ResumeSourceConnectionResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let changes = Changes { paused: Some(false), ..Changes::default() };
         let view = self.connections.update(&caller, &request.id, changes, None, "schedule").await?;
         Ok(Response::new(v1::ResumeSourceConnectionResponse { source_connection: Some(connection(&view)) }))
@@ -246,7 +246,7 @@ impl SourceConnectionService for Service {
         &self,
         request: Request<v1::UpdateSourceConnectionScheduleRequest>,
     ) -> Result<Response<v1::UpdateSourceConnectionScheduleResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let changes = Changes { schedule: Some(request.schedule.map(schedule)), ..Changes::default() };
         let view = self.connections.update(&caller, &request.id, changes, None, "schedule").await?;
         let source_connection = Some(connection(&view));

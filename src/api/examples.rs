@@ -25,6 +25,7 @@ pub fn services() -> Vec<(String, String)> {
         ("SearchService", "Search"),
         ("CollectionService", "Collections"),
         ("ApiKeyService", "API keys"),
+        ("AuditService", "Audit log"),
     ];
     order.into_iter().map(|(service, name)| (service.to_owned(), name.to_owned())).collect()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
-use super::admit;
 use super::convert::{milliseconds, proto_role, timestamp};
+use super::{admit, made};
 use crate::access::Role;
 use crate::auth::role;
 use crate::error::Error;
@@ -35,17 +35,17 @@ impl ApiKeyService for Service {
         &self,
         request: Request<v1::CreateApiKeyRequest>,
     ) -> Result<Response<v1::CreateApiKeyResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let created = self.keys.create(&caller, draft(request)?).await?;
         let secret = created.secret.expose_secret().to_owned();
-        Ok(Response::new(v1::CreateApiKeyResponse { api_key: Some(api_key(created.key)), secret }))
+        made(v1::CreateApiKeyResponse { api_key: Some(api_key(created.key)), secret })
     }
 
     async fn list_api_keys(
         &self,
         request: Request<v1::ListApiKeysRequest>,
     ) -> Result<Response<v1::ListApiKeysResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let page = self.keys.list(&caller, Wanted { size: request.page_size, token: &request.page_token }).await?;
         let api_keys = page.items.into_iter().map(api_key).collect();
         Ok(Response::new(v1::ListApiKeysResponse { api_keys, next_page_token: page.next }))
@@ -55,7 +55,7 @@ impl ApiKeyService for Service {
         &self,
         request: Request<v1::GetApiKeyRequest>,
     ) -> Result<Response<v1::GetApiKeyResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let key = self.keys.get(&caller, &request.id).await?;
         Ok(Response::new(v1::GetApiKeyResponse { api_key: Some(api_key(key)) }))
     }
@@ -64,7 +64,7 @@ impl ApiKeyService for Service {
         &self,
         request: Request<v1::RevokeApiKeyRequest>,
     ) -> Result<Response<v1::RevokeApiKeyResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         self.keys.revoke(&caller, &request.id).await?;
         Ok(Response::new(v1::RevokeApiKeyResponse {}))
     }

@@ -26,7 +26,7 @@ impl Service {
 #[tonic::async_trait]
 impl SearchService for Service {
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let wanted = search::Request {
             collection: &request.collection_id,
             query: &request.query,
@@ -43,7 +43,7 @@ impl SearchService for Service {
         &self,
         request: Request<v1::ListItemsRequest>,
     ) -> Result<Response<v1::ListItemsResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let v1::ListItemsRequest { collection_id, source_connection_id, r#type, page_size, page_token } = &request;
         let wanted = Wanted { size: *page_size, token: page_token };
         let page = self.search.list(&caller, collection_id, source_connection_id, r#type, wanted).await?;
@@ -52,7 +52,7 @@ impl SearchService for Service {
     }
 
     async fn get_item(&self, request: Request<v1::GetItemRequest>) -> Result<Response<v1::GetItemResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let item = self.search.get(&caller, &request.collection_id, &request.id).await?;
         Ok(Response::new(v1::GetItemResponse { item: Some(convert::item(item)) }))
     }

@@ -31,7 +31,7 @@ impl SourceService for Service {
         &self,
         request: Request<v1::ListSourcesRequest>,
     ) -> Result<Response<v1::ListSourcesResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = admit(request).await?;
         let arguments = [request.label.as_str()];
         let after: Option<String> = self.pages.open(LIST, &arguments, &request.page_token)?;
         let size = Wanted { size: request.page_size, token: &request.page_token }.size(1000, 1000);
@@ -46,7 +46,7 @@ impl SourceService for Service {
         &self,
         request: Request<v1::GetSourceRequest>,
     ) -> Result<Response<v1::GetSourceResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = admit(request).await?;
         let found = self.catalog.get(&request.short_name)?;
         Ok(Response::new(v1::GetSourceResponse { source: Some(source(found)) }))
     }

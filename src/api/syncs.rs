@@ -38,7 +38,7 @@ impl SyncService for Service {
         &self,
         request: Request<v1::ListSyncsRequest>,
     ) -> Result<Response<v1::ListSyncsResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let states = states(&request.statuses)?;
         let listing = Listing {
             connection: &request.source_connection_id,
@@ -51,7 +51,7 @@ impl SyncService for Service {
     }
 
     async fn get_sync(&self, request: Request<v1::GetSyncRequest>) -> Result<Response<v1::GetSyncResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let found = self.history.get(&caller, &request.id).await?;
         Ok(Response::new(v1::GetSyncResponse { sync: Some(sync(&found)) }))
     }
@@ -60,7 +60,7 @@ impl SyncService for Service {
         &self,
         request: Request<v1::CancelSyncRequest>,
     ) -> Result<Response<v1::CancelSyncResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let found = self.history.get(&caller, &request.id).await?;
         let cancelled = self.syncs.cancel(&found.id).await?;
         Ok(Response::new(v1::CancelSyncResponse { sync: Some(sync(&cancelled)) }))
@@ -70,7 +70,7 @@ impl SyncService for Service {
         &self,
         request: Request<v1::ListSyncErrorsRequest>,
     ) -> Result<Response<v1::ListSyncErrorsResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let wanted = Wanted { size: request.page_size, token: &request.page_token };
         let page = self.history.errors(&caller, &request.id, wanted).await?;
         let errors = page.items.into_iter().map(sync_error).collect();
@@ -83,7 +83,7 @@ impl SyncService for Service {
         &self,
         request: Request<v1::WatchSyncRequest>,
     ) -> Result<Response<Self::WatchSyncStream>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = admit(request).await?;
         let found = self.history.get(&caller, &request.id).await?;
         let events = self.syncs.watch(found.id, request.after_sequence, self.stop.clone());
         let replies = events.map(|happened| match happened {

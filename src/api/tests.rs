@@ -2,6 +2,7 @@
 //! network.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
 use prost_types::{FieldMask, Struct};
@@ -14,6 +15,7 @@ use tower::ServiceExt;
 
 use super::convert::structure;
 use super::{Domain, health, router};
+use crate::audit::Audit;
 use crate::auth::{Authenticator, Gate};
 use crate::catalog::Catalog;
 use crate::collections::Collections;
@@ -74,7 +76,8 @@ impl Service {
             keys.clone(),
             pages.clone(),
         ));
-        let gate = Gate::new(Authenticator::new(keys.clone()));
+        let audit = Arc::new(Audit::new(store.clone(), pages.clone(), Duration::from_secs(86_400)));
+        let gate = Gate::new(Authenticator::new(keys.clone(), None), audit.clone());
         let domain = Domain {
             catalog,
             connections,
@@ -83,6 +86,7 @@ impl Service {
             keys,
             history: Arc::new(History::new(store.clone(), pages.clone())),
             syncs,
+            audit,
             pages,
             stop: CancellationToken::new(),
             store,

@@ -17,14 +17,18 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// Refuses a request that breaks a rule of its proto, naming every wrong field
 /// and none of their values.
 pub fn validate<M: prost::Message + prost::Name>(message: &M) -> Result<(), Error> {
+    let mut check = Check { violations: Vec::new() };
+    check.message("", &dynamic(message)?, &Presence::Whole);
+    check.finish()
+}
+
+/// A message whose fields can be asked for by name.
+pub(super) fn dynamic<M: prost::Message + prost::Name>(message: &M) -> Result<DynamicMessage, Error> {
     let descriptor = PLAN
         .pool
         .get_message_by_name(&M::full_name())
         .ok_or_else(|| Error::internal(format!("{} is not in the descriptors", M::full_name())))?;
-    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(Error::internal)?;
-    let mut check = Check { violations: Vec::new() };
-    check.message("", &dynamic, &Presence::Whole);
-    check.finish()
+    DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(Error::internal)
 }
 
 /// Which required fields of a message must be there.

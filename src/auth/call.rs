@@ -16,6 +16,11 @@ use super::{Method, REQUEST_ID};
 /// path as a label would let anybody fill the memory.
 const OTHER: &str = "_OTHER";
 
+/// Address of the other end of the connection, as our socket has it. The listener
+/// puts it into each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub std::net::IpAddr);
+
 /// Names one call in answers and logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(String);
@@ -101,7 +106,7 @@ impl Drop for Call {
     }
 }
 
-fn name(code: Code) -> &'static str {
+pub(super) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

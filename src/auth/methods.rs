@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
+use prost_types::method_options::IdempotencyLevel;
 
 use crate::access::Role;
 use crate::proto::{DESCRIPTORS, v1};
@@ -16,6 +17,9 @@ pub struct Method {
     pub role: Role,
     /// True when the answer is a stream.
     pub streams: bool,
+    /// True when it may change something: the proto does not say that it has no
+    /// side effects.
+    pub changes: bool,
 }
 
 /// Every method of this API by its path.
@@ -32,7 +36,8 @@ impl Methods {
             .map(|method| {
                 let name = format!("{}/{}", method.parent_service().full_name(), method.name());
                 let role = least_role(&pool, &method).expect("the build refuses a method without a role");
-                (format!("/{name}"), Method { name, role, streams: method.is_server_streaming() })
+                let (streams, changes) = (method.is_server_streaming(), may_change(&method));
+                (format!("/{name}"), Method { name, role, streams, changes })
             })
             .collect();
         Self(methods)
@@ -72,6 +77,12 @@ fn least_role(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Role> 
     role(number)
 }
 
+fn may_change(method: &MethodDescriptor) -> bool {
+    let options = method.options();
+    let level = options.get_field_by_name("idempotency_level").map(|level| level.into_owned());
+    level != Some(Value::EnumNumber(IdempotencyLevel::NoSideEffects.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,10 +90,24 @@ mod tests {
     #[test]
     fn every_method_is_in_the_table_and_only_watching_streams() {
         let methods = Methods::of_this_api();
-        assert_eq!(methods.iter().count(), 37);
+        assert_eq!(methods.iter().count(), 38);
         let streams: Vec<&str> =
             methods.iter().filter(|method| method.streams).map(|method| method.name.as_str()).collect();
         assert_eq!(streams, ["tributary.v1.SyncService/WatchSync"]);
+    }
+
+    #[test]
+    fn what_may_change_something_is_told_from_what_reads() {
+        let methods = Methods::of_this_api();
+        let changes = |path: &str| methods.get(&format!("/tributary.v1.{path}")).map(|method| method.changes);
+        for path in
+            ["ApiKeyService/CreateApiKey", "SyncService/CancelSync", "SourceConnectionService/TestSourceConnection"]
+        {
+            assert_eq!(changes(path), Some(true), "{path}");
+        }
+        for path in ["SearchService/Search", "SourceConnectionService/PlanSync", "AuditService/ListAuditEvents"] {
+            assert_eq!(changes(path), Some(false), "{path}");
+        }
     }
 
     #[test]

@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 use super::failure::{Failure, Kind};
 use super::flags::SettingFlags;
 use super::say;
+use crate::audit;
+use crate::error::Reason;
 use crate::ids::{CollectionId, KeyId};
 use crate::secrets::{KeyRing, api_key};
+use crate::store::audit::{OK, Resources};
 use crate::store::keys::{ApiKey, CreateKeyError, NewKey};
 use crate::store::{Store, Visible};
 
@@ -102,7 +105,12 @@ async fn create(create: Create, json: bool) -> Result<(), Failure> {
         expires_at: lifetime.map(|lifetime| now + lifetime),
         hash: minted.hash,
     };
-    let key = store.insert_key(&new).await.map_err(|error| match error {
+    let about = Resources { key: Some(new.id.clone()), ..Resources::default() };
+    let command = audit::Command::begin(&store, "keys create", about).await?;
+    let made = store.insert_key(&new).await;
+    let outcome = made.as_ref().map_or(Reason::InvalidArgument.name(), |_| OK);
+    command.end(outcome, &Resources::default()).await?;
+    let key = made.map_err(|error| match error {
         CreateKeyError::NoCollection => Failure::usage(error.to_string()),
         CreateKeyError::Store(error) => error.into(),
     })?;
@@ -147,7 +155,11 @@ async fn list(settings: &SettingFlags, json: bool) -> Result<(), Failure> {
 
 async fn revoke(revoke: Revoke, json: bool) -> Result<(), Failure> {
     let store = open(&revoke.settings).await?;
+    let about = Resources { key: Some(revoke.id.clone()), ..Resources::default() };
+    let command = audit::Command::begin(&store, "keys revoke", about).await?;
     let key = store.revoke_key(&revoke.id).await?;
+    let outcome = key.as_ref().map_or(Reason::NotFound.name(), |_| OK);
+    command.end(outcome, &Resources::default()).await?;
     store.close().await;
     match key {
         Some(key) if json => say(json!({ "apiKey": as_json(&key) })),

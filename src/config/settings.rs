@@ -84,6 +84,16 @@ pub static ALL: &[Setting] = &[
     setting("max_body_bytes", Kind::Whole(1_024, 1 << 28), "4194304", "Longest body of a request"),
     setting("max_uri_bytes", Kind::Whole(256, 65_536), "8192", "Longest path and query"),
     setting("max_header_bytes", Kind::Whole(1_024, 1 << 20), "32768", "Longest headers together"),
+    setting("oidc_issuer", Kind::Text, "", "Issuer of tokens that are let in beside keys, https://id.example.com"),
+    setting("oidc_audience", Kind::Text, "", "What the audience of a token must be or hold"),
+    setting("oidc_roles_claim", Kind::Text, "roles", "Claim with the roles of a token's subject; dots go into objects"),
+    setting(
+        "oidc_roles",
+        Kind::List,
+        "",
+        "What values of it stand for, VALUE=ROLE or VALUE=ROLE:COLLECTION+COLLECTION",
+    ),
+    setting("audit_retention_days", Kind::Whole(1, 36_500), "365", "How long the audit log keeps an event, from 1 day"),
     setting("shutdown_grace_seconds", Kind::Whole(0, 3_600), "10", "How long calls may go on after the order to stop"),
 ];
 

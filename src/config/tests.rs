@@ -111,6 +111,23 @@ fn a_database_server_needs_a_key_and_the_refusal_says_how_to_make_one() {
 }
 
 #[test]
+fn an_identity_provider_is_named_whole_or_not_at_all() {
+    let whole = "oidc_issuer = \"https://id.example\"\noidc_audience = \"tributary\"\noidc_roles = [\"a=viewer\"]\n";
+    let config = Config::load(Some(file(whole).path()), &[], []).unwrap();
+    let oidc = config.oidc.unwrap();
+    assert_eq!((oidc.roles_claim.as_str(), oidc.roles.as_slice()), ("roles", ["a=viewer".to_owned()].as_slice()));
+    assert!(Config::load(None, &[], []).unwrap().oidc.is_none());
+    let refused = problems("oidc_issuer = \"https://id.example\"", &[], &[]).join("\n");
+    assert!(refused.contains("oidc_audience") && refused.contains("oidc_roles"), "{refused}");
+    let refused = problems("oidc_roles = [\"a=viewer\"]", &[], &[]).join("\n");
+    assert!(refused.contains("oidc_issuer"), "{refused}");
+    for odd in ["id.example", "ftp://id.example", "https://a:b@id.example", "https://id.example?x=1"] {
+        let refused = problems(&whole.replace("https://id.example", odd), &[], &[]).join("\n");
+        assert!(refused.contains("oidc_issuer"), "{odd}: {refused}");
+    }
+}
+
+#[test]
 fn a_short_admin_key_is_refused_without_showing_it() {
     let refused = problems("", &[], &[("TRIBUTARY_ADMIN_KEY", "shortsecret")]).join("\n");
     assert!(refused.contains("24 characters") && !refused.contains("shortsecret"), "{refused}");

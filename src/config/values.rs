@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::layers::{Layers, Origin, Raw};
 use super::settings::{self, Kind, Setting};
-use super::{Database, InForce, KeySource, Problem, Shown};
+use super::{Database, InForce, KeySource, OidcConfig, Problem, Shown};
 
 const SHORTEST_ADMIN_KEY: usize = 24;
 const KEY_COMMAND: &str = "tributary keys encryption > FILE";
@@ -148,6 +148,37 @@ impl Reader {
             self.refuse(name, "must be an address such as http://127.0.0.1:4317");
         }
         Some(text)
+    }
+
+    /// The identity provider, if one is named; then everything about it must be.
+    pub(super) fn oidc(&mut self) -> Option<OidcConfig> {
+        if !self.is_set("oidc_issuer") {
+            for name in ["oidc_audience", "oidc_roles_claim", "oidc_roles"] {
+                if self.is_set(name) {
+                    self.refuse(name, "means nothing without oidc_issuer");
+                }
+            }
+            return None;
+        }
+        for name in ["oidc_audience", "oidc_roles"] {
+            if !self.is_set(name) {
+                self.refuse("oidc_issuer", format!("needs {name} too"));
+            }
+        }
+        let issuer = self.text("oidc_issuer");
+        let is_issuer = issuer.parse::<http::Uri>().is_ok_and(|uri| {
+            let plain_host = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+            matches!(uri.scheme_str(), Some("http" | "https")) && plain_host && uri.query().is_none()
+        });
+        if !is_issuer {
+            self.refuse("oidc_issuer", "must be an address such as https://id.example.com, without a query");
+        }
+        Some(OidcConfig {
+            issuer,
+            audience: self.text("oidc_audience"),
+            roles_claim: self.text("oidc_roles_claim"),
+            roles: self.list("oidc_roles"),
+        })
     }
 
     /// The secret of the admin key.

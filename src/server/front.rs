@@ -14,7 +14,9 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
-use crate::auth::RequestId;
+use crate::audit::Audit;
+use crate::auth::{Peer, RequestId};
+use crate::error::Reason;
 use crate::gateway::Gateway;
 use crate::gateway::docs::Docs;
 use crate::store::Store;
@@ -38,6 +40,7 @@ pub struct Front {
     pages: Arc<Pages>,
     cors: CorsLayer,
     store: Store,
+    audit: Arc<Audit>,
     stopping: tokio_util::sync::CancellationToken,
 }
 
@@ -49,9 +52,10 @@ impl Front {
         pages: Pages,
         cors: CorsLayer,
         store: Store,
+        audit: Arc<Audit>,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
-        Self { grpc, gateway, pages: Arc::new(pages), cors, store, stopping }
+        Self { grpc, gateway, pages: Arc::new(pages), cors, store, audit, stopping }
     }
 
     /// Answers one request. Every answer names it, whichever door it came from.
@@ -62,7 +66,13 @@ impl Front {
     {
         let mut request = request.map(Body::new);
         let id = name(request.headers_mut());
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let audit = self.audit.clone();
         let mut response = self.shared(request).await;
+        // Who has no key does not get from the gateway to the gate.
+        if response.status() == StatusCode::UNAUTHORIZED {
+            audit.refused_entry(peer, Reason::Unauthorized.name());
+        }
         if let Some(id) = id {
             response.headers_mut().insert(REQUEST_ID, id);
         }

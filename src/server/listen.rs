@@ -13,8 +13,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::{Service, ServiceExt as _};
 use tracing::{debug, warn};
+
+use crate::auth::Peer;
 
 /// Time that request headers may take to arrive.
 const HEADER_TIME: Duration = Duration::from_secs(15);
@@ -90,6 +92,11 @@ where
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(KEEPALIVE_EVERY)
         .keep_alive_timeout(KEEPALIVE_TIME);
+    let from = Peer(peer.ip());
+    let service = service.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(from);
+        request
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let result = tokio::select! {

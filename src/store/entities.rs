@@ -27,6 +27,36 @@ pub mod api_key {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+pub mod audit_event {
+    //! Table `audit_events`.
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "audit_events")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        pub occurred_at: i64,
+        pub last_at: i64,
+        pub times: i64,
+        pub actor_kind: String,
+        pub actor: String,
+        pub peer: Option<String>,
+        pub method: String,
+        pub request_id: Option<String>,
+        pub collection_id: Option<String>,
+        pub connection_id: Option<String>,
+        pub sync_id: Option<String>,
+        pub key_id: Option<String>,
+        pub outcome: Option<String>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 pub mod collection {
     //! Table `collections`.
     use sea_orm::entity::prelude::*;

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait as _, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement,
+};
 
 use crate::ids::{CollectionId, KeyId};
 use crate::store::entities::{api_key, key_grant};
@@ -51,6 +54,17 @@ pub struct NewKey {
     pub expires_at: Option<i64>,
     /// SHA-256 of the secret.
     pub hash: [u8; 32],
+}
+
+/// What tells whether somebody may come in with a key. The caller compares the
+/// hash and looks at `revoked_at`, and at `expires_at` against `now`.
+pub struct KeyForAuth {
+    /// The key.
+    pub key: ApiKey,
+    /// SHA-256 of its secret.
+    pub hash: [u8; 32],
+    /// The database's time.
+    pub now: i64,
 }
 
 /// Why a key was not made.
@@ -108,17 +122,30 @@ impl Store {
 
     /// One key, revoked or not.
     pub async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
-        Ok(self.key_by_id_for_auth(id).await?.map(|(key, _)| key))
+        Ok(self.key_for_auth(id).await?.map(|found| found.key))
     }
 
-    /// One key and its hash. The caller compares the hash and looks at
-    /// `revoked_at` and at `expires_at` (against [`Store::now`]).
-    pub async fn key_by_id_for_auth(&self, id: &KeyId) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
-        let row = api_key::Entity::find_by_id(id.to_string()).one(self.database()).await.map_err(fault)?;
-        let Some(row) = row else { return Ok(None) };
+    /// One key with its hash and the time: one statement, since every call that
+    /// comes with a key waits for it.
+    pub async fn key_for_auth(&self, id: &KeyId) -> Result<Option<KeyForAuth>, StoreError> {
+        let backend = self.database.get_database_backend();
+        let sql = format!(
+            "SELECT k.*, g.collection_id, {} AS now FROM api_keys k \
+             LEFT JOIN key_grants g ON g.key_id = k.id WHERE k.id = $1",
+            store::now_expression(backend)
+        );
+        let statement = Statement::from_sql_and_values(backend, sql, [id.as_str().into()]);
+        let rows = self.database().query_all_raw(statement).await.map_err(fault)?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let row = api_key::Model::from_query_result(first, "").map_err(fault)?;
         let hash = <[u8; 32]>::try_from(row.hash.as_slice()).map_err(damaged)?;
-        let key = self.with_grants(vec![row]).await?.pop();
-        Ok(key.map(|key| (key, hash)))
+        let now = first.try_get("", "now").map_err(fault)?;
+        let mut collections = Vec::new();
+        for row in &rows {
+            let collection: Option<String> = row.try_get("", "collection_id").map_err(fault)?;
+            collections.extend(collection.map(|id| id.parse()).transpose().map_err(damaged)?);
+        }
+        Ok(Some(KeyForAuth { key: read(row, collections)?, hash, now }))
     }
 
     /// Keys, newest first, after the one with this creation time and id; with
@@ -169,15 +196,15 @@ impl Store {
         self.key(id).await
     }
 
-    /// Notes that a key was used; writes at most once a minute.
-    pub async fn touch_key(&self, id: &KeyId) -> Result<(), StoreError> {
+    /// Notes that keys were used; of each, at most once a minute is written.
+    pub async fn touch_keys(&self, ids: &[KeyId]) -> Result<(), StoreError> {
         let now = self.now().await?;
         let minute = now - now.rem_euclid(60_000);
         let earlier =
             Condition::any().add(api_key::Column::LastUsedAt.is_null()).add(api_key::Column::LastUsedAt.lt(minute));
         api_key::Entity::update_many()
             .col_expr(api_key::Column::LastUsedAt, Expr::value(Some(minute)))
-            .filter(api_key::Column::Id.eq(id.as_str()))
+            .filter(api_key::Column::Id.is_in(ids.iter().map(KeyId::as_str)))
             .filter(earlier)
             .exec(self.database())
             .await

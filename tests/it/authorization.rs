@@ -1,240 +1,145 @@
-//! Every RPC of the descriptors, over REST and gRPC, by every kind of caller who
-//! may not: nothing passes that is not listed.
+//! Who may call what: every RPC of the descriptors, by every kind of caller, on
+//! their own collection and on another, over every door, against the table that
+//! people have reviewed (`tests/authorization.txt`).
+
+mod doors;
+mod requests;
+mod world;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use prost_reflect::{MethodDescriptor, Value as ProtoValue};
-use serde_json::{Map, Value, json};
-use tonic::Code;
+use prost_reflect::MethodDescriptor;
+use serde_json::{Value, json};
+use tributary::config::{Config, OidcConfig};
 
-use crate::support::grpc::{Client, descriptors, methods};
-use crate::support::server::{ADMIN_KEY, Server, id_of, send};
+use crate::support::grpc::methods;
+use crate::support::oidc::Issuer;
+use crate::support::server::{ADMIN_KEY, Server, send};
+use doors::Doors;
+use requests::{Kind, requests};
+use world::World;
 
-/// What a call of another's collection answers.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Foreign {
-    /// It names a collection: refused.
-    Refused,
-    /// It lists: allowed, and shows nothing of it.
-    ShowsNothing,
-    /// It has no collection.
+/// What a caller gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// Let through, whatever then came of it.
     Allowed,
-    /// As if it did not exist: keys of others are nobody's business.
+    /// Let through, and shown nothing of the collection.
+    Hidden,
+    /// Not let in: 401.
+    NotKnown,
+    /// 403.
+    Refused,
+    /// 404: as if it did not exist.
     NotFound,
+    /// Anything else, which nobody may get.
+    Wrong(u16),
 }
 
-/// One row an RPC: a request that is valid, and what a key for another collection
-/// gets. A method without a row fails the test.
-fn rows(ids: &Ids) -> BTreeMap<&'static str, (Value, Foreign)> {
-    use Foreign::{Allowed, NotFound, Refused, ShowsNothing};
-    let Ids { collection, connection, sync, key } = ids;
-    let name = json!("Name");
-    BTreeMap::from([
-        ("SourceService.ListSources", (json!({}), Allowed)),
-        ("SourceService.GetSource", (json!({"shortName": "files"}), Allowed)),
-        (
-            "SourceConnectionService.CreateSourceConnection",
-            (
-                json!({"collectionId": collection, "sourceShortName": "files", "name": name, "credentials": {},
-                    "config": {"path": "."}}),
-                Refused,
-            ),
-        ),
-        ("SourceConnectionService.ListSourceConnections", (json!({}), ShowsNothing)),
-        ("SourceConnectionService.GetSourceConnection", (json!({"id": connection}), Refused)),
-        (
-            "SourceConnectionService.UpdateSourceConnection",
-            (json!({"sourceConnection": {"id": connection, "name": name}, "updateMask": "name"}), Refused),
-        ),
-        ("SourceConnectionService.TestSourceConnection", (json!({"id": connection}), Refused)),
-        ("SourceConnectionService.RunSourceConnection", (json!({"id": connection}), Refused)),
-        (
-            "SourceConnectionService.UpdateSourceConnectionCredentials",
-            (json!({"id": connection, "credentials": {}}), Refused),
-        ),
-        (
-            "SourceConnectionService.UpdateSourceConnectionConfig",
-            (json!({"id": connection, "config": {"path": "."}}), Refused),
-        ),
-        ("SourceConnectionService.DeleteSourceConnection", (json!({"id": connection}), Refused)),
-        ("SourceConnectionService.ClearSourceConnectionData", (json!({"id": connection}), Refused)),
-        ("SourceConnectionService.DiscoverSourceConnection", (json!({"id": connection}), Refused)),
-        ("SourceConnectionService.PlanSync", (json!({"id": connection}), Refused)),
-        ("SourceConnectionService.ReleaseDeletions", (json!({"id": connection}), Refused)),
-        ("SourceConnectionService.DiscardDeletions", (json!({"id": connection}), Refused)),
-        ("SourceConnectionService.PauseSourceConnection", (json!({"id": connection}), Refused)),
-        ("SourceConnectionService.ResumeSourceConnection", (json!({"id": connection}), Refused)),
-        (
-            "SourceConnectionService.UpdateSourceConnectionSchedule",
-            (json!({"id": connection, "schedule": {"cron": "0 3 * * *"}}), Refused),
-        ),
-        ("SyncService.ListSyncs", (json!({}), ShowsNothing)),
-        ("SyncService.GetSync", (json!({"id": sync}), Refused)),
-        ("SyncService.CancelSync", (json!({"id": sync}), Refused)),
-        ("SyncService.ListSyncErrors", (json!({"id": sync}), Refused)),
-        ("SyncService.WatchSync", (json!({"id": sync}), Refused)),
-        ("CollectionService.CreateCollection", (json!({"name": "New"}), Refused)),
-        ("CollectionService.ListCollections", (json!({}), ShowsNothing)),
-        ("CollectionService.GetCollection", (json!({"id": collection}), Refused)),
-        (
-            "CollectionService.UpdateCollection",
-            (json!({"collection": {"id": collection, "name": name}, "updateMask": "name"}), Refused),
-        ),
-        ("CollectionService.DeleteCollection", (json!({"id": collection}), Refused)),
-        ("CollectionService.ClearCollectionData", (json!({"id": collection}), Refused)),
-        ("SearchService.Search", (json!({"collectionId": collection, "query": "x"}), Refused)),
-        ("SearchService.ListItems", (json!({"collectionId": collection}), Refused)),
-        ("SearchService.GetItem", (json!({"collectionId": collection, "id": "itm_00"}), Refused)),
-        (
-            "ApiKeyService.CreateApiKey",
-            (json!({"name": name, "role": "ROLE_VIEWER", "collectionIds": [collection]}), Refused),
-        ),
-        ("ApiKeyService.ListApiKeys", (json!({}), ShowsNothing)),
-        ("ApiKeyService.GetApiKey", (json!({"id": key}), NotFound)),
-        ("ApiKeyService.RevokeApiKey", (json!({"id": key}), NotFound)),
-    ])
+impl Outcome {
+    fn word(self) -> String {
+        match self {
+            Outcome::Allowed => "yes".to_owned(),
+            Outcome::Hidden => "hides".to_owned(),
+            Outcome::NotKnown => "401".to_owned(),
+            Outcome::Refused => "403".to_owned(),
+            Outcome::NotFound => "404".to_owned(),
+            Outcome::Wrong(status) => format!("wrong({status})"),
+        }
+    }
 }
 
-struct Ids {
-    collection: String,
-    connection: String,
-    sync: String,
-    key: String,
+/// What a method answers on one collection over all doors: one word where they
+/// agree, as they must.
+async fn cell(doors: &Doors<'_>, method: &MethodDescriptor, request: &Value, key: Option<&str>, shown: &str) -> String {
+    let rest = doors.rest(method, request, key, shown).await;
+    let grpc = doors.grpc(method, request, key, shown).await;
+    let web = doors.grpc_web(method, request, key, shown).await;
+    if rest == grpc && grpc == web {
+        return rest.word();
+    }
+    format!("rest:{}|grpc:{}|web:{}", rest.word(), grpc.word(), web.word())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_passes_who_may_not() {
-    let server = Server::start().await;
-    let collection = server.collection("Mine").await;
-    let other = server.collection("Other").await;
-    let connection = server.files_connection(&collection, json!({})).await;
-    let sync = server.sync(&connection).await;
-    let make = async |role: &str, collection: &str| {
-        let body = json!({"name": role, "role": role, "collectionIds": [collection]});
-        let body = server.post("/api/v1/api-keys", body).await.ok();
-        (id_of(&body["apiKey"]), body["secret"].as_str().unwrap().to_owned())
-    };
-    let (mine, _) = make("viewer", &collection).await;
-    let ids = Ids { collection: collection.clone(), connection, sync: id_of(&sync), key: mine };
-    let rows = rows(&ids);
-    let (_, foreign) = make("owner", &other).await;
-    let (revoked_id, revoked) = make("owner", &collection).await;
-    server.delete(&format!("/api/v1/api-keys/{revoked_id}")).await.ok();
-    let mut by_role = BTreeMap::new();
-    for (number, role) in ["viewer", "runner", "editor", "owner"].into_iter().enumerate() {
-        by_role.insert(number as i32 + 1, make(role, &collection).await.1);
-    }
-    let client = Client::connect(&server.base).await;
+async fn everybody_may_do_what_the_table_says_and_nothing_else() {
+    let issuer = Issuer::start().await;
+    let oidc: Arc<Mutex<Option<OidcConfig>>> = Arc::default();
+    let configured = oidc.clone();
+    let server = Server::start_with(move |config: &mut Config| {
+        config.oidc = configured.lock().expect("the setting").clone();
+    })
+    .await;
+    let mut world = World::make(&server).await;
+    // An editor of the one collection, whom the provider vouches for.
+    *oidc.lock().expect("the setting") = Some(issuer.config(&[&format!("team=editor:{}", world.own.collection)]));
+    let server = server.restart().await;
+    let token = issuer.token("ada", &["team"]);
+    await_let_in(&server, &token).await;
+    world.callers.push(("oidc", Some(token)));
+    let doors = Doors::open(&server).await;
+    let (own, other) = (requests(&world.own), requests(&world.other));
+    let mut lines = BTreeMap::new();
     let mut cells = 0;
-    let mut listed = 0;
-    for method in methods() {
+    let mut all = methods();
+    // What empties a collection comes when nothing is asked of its content any more.
+    all.sort_by_key(|method| ["Clear", "Delete"].iter().any(|verb| method.name().starts_with(verb)));
+    for method in all {
         let name = format!("{}.{}", method.parent_service().name(), method.name());
-        let (request, if_foreign) = rows.get(name.as_str()).unwrap_or_else(|| panic!("no row for {name}")).clone();
-        listed += 1;
-        let nobody = [None, Some("trb_bad"), Some("not-a-key-at-all-but-long-enough"), Some(revoked.as_str())];
-        for key in nobody {
-            refused(&server, &client, &method, &request, key, 401, Code::Unauthenticated).await;
-            cells += 2;
+        let (mine, kind) = own.get(name.as_str()).unwrap_or_else(|| panic!("no request for {name}"));
+        let (theirs, _) = &other[name.as_str()];
+        let mut line = format!("{name:<57}");
+        for (_, key) in &world.callers {
+            let shown = |id: &str| if *kind == Kind::Lists { id.to_owned() } else { String::new() };
+            let one = cell(&doors, &method, mine, key.as_deref(), &shown(&world.own.collection)).await;
+            let two = cell(&doors, &method, theirs, key.as_deref(), &shown(&world.other.collection)).await;
+            cells += 6;
+            let both = if one == two { one } else { format!("{one}/{two}") };
+            line.push_str(&format!(" {both:<9}"));
         }
-        let role = role_of(&method);
-        if let Some(lesser) = by_role.get(&(role - 1)) {
-            refused(&server, &client, &method, &request, Some(lesser), 403, Code::PermissionDenied).await;
-            cells += 2;
-        }
-        let foreign = Some(foreign.as_str());
-        match if_foreign {
-            Foreign::Refused => {
-                refused(&server, &client, &method, &request, foreign, 403, Code::PermissionDenied).await;
-            }
-            Foreign::NotFound => refused(&server, &client, &method, &request, foreign, 404, Code::NotFound).await,
-            Foreign::Allowed | Foreign::ShowsNothing => {
-                let (status, body) = rest(&server, &method, &request, foreign).await;
-                assert_eq!(status, 200, "{name}: {body}");
-                let reply = client.call(&method, &request, foreign).await.unwrap();
-                if if_foreign == Foreign::ShowsNothing {
-                    assert!(!body.contains(&collection), "{name}: {body}");
-                    assert!(!reply.to_string().contains(&collection), "{name}: {reply}");
-                }
-            }
-        }
-        cells += 2;
+        lines.insert(name, line.trim_end().to_owned());
     }
-    assert_eq!(listed, rows.len(), "a row for a method that does not exist");
-    println!("{cells} cells over {listed} methods");
+    assert_eq!(lines.len(), own.len(), "a request for a method that does not exist");
+    let mut found = HEAD.to_owned();
+    let callers: String = world.callers.iter().map(|(caller, _)| format!(" {caller:<9}")).collect();
+    found.push_str(&format!("{:<57}{}\n", "#", callers.trim_end()));
+    lines.values().for_each(|line| found.push_str(&format!("{line}\n")));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/authorization.txt");
+    let reviewed = std::fs::read_to_string(path).unwrap_or_default();
+    let unexpected: Vec<&str> = found.lines().filter(|line| !reviewed.lines().any(|known| known == *line)).collect();
+    assert!(
+        found == reviewed,
+        "tests/authorization.txt says who may do what; {} lines are not in it:\n{}\nif the change is meant, it \
+         becomes:\n{found}",
+        unexpected.len(),
+        unexpected.join("\n"),
+    );
+    println!(
+        "{cells} cells: {} methods, {} callers, 2 collections, 3 doors; 0 unexpected",
+        lines.len(),
+        world.callers.len()
+    );
 }
 
-#[track_caller]
-fn role_of(method: &MethodDescriptor) -> i32 {
-    let extension = descriptors().get_extension_by_name("tributary.v1.rest").unwrap();
-    let options = method.options();
-    let rest = options.get_extension(&extension);
-    let role = rest.as_message().unwrap().get_field_by_name("role").unwrap().into_owned();
-    let ProtoValue::EnumNumber(role) = role else { panic!("{role:?}") };
-    assert!(role > 0);
-    role
-}
-
-async fn refused(
-    server: &Server,
-    client: &Client,
-    method: &MethodDescriptor,
-    request: &Value,
-    key: Option<&str>,
-    status: u16,
-    code: Code,
-) {
-    let name = method.full_name();
-    let (found, body) = rest(server, method, request, key).await;
-    assert_eq!(found, status, "REST {name}: {body}");
-    let refused = client.call(method, request, key).await.expect_err(name);
-    assert_eq!(refused.code(), code, "gRPC {name}: {refused:?}");
-}
-
-/// The same request by REST: path, query and body follow from the http rule.
-async fn rest(server: &Server, method: &MethodDescriptor, request: &Value, key: Option<&str>) -> (u16, String) {
-    let http = descriptors().get_extension_by_name("google.api.http").unwrap();
-    let options = method.options();
-    let rule = options.get_extension(&http);
-    let rule = rule.as_message().unwrap();
-    let (verb, template) = ["get", "put", "post", "delete", "patch"]
-        .into_iter()
-        .find_map(|verb| {
-            let template = rule.get_field_by_name(verb)?.as_str()?.to_owned();
-            (!template.is_empty()).then(|| (verb.to_uppercase(), template))
-        })
-        .unwrap();
-    let body_field = rule.get_field_by_name("body").unwrap().as_str().unwrap().to_owned();
-    let mut rest: Map<String, Value> = request.as_object().unwrap().clone();
-    let mut path = template.clone();
-    for variable in template.split('{').skip(1).map(|part| part.split('}').next().unwrap()) {
-        let value = variable.split('.').map(camel).fold(request.clone(), |value, part| value[part].clone());
-        path = path.replace(&format!("{{{variable}}}"), value.as_str().unwrap());
-        if !variable.contains('.') {
-            rest.remove(&camel(variable));
+/// The server asks for the provider's keys beside its start.
+async fn await_let_in(server: &Server, token: &str) {
+    for _ in 0..600 {
+        if send(server.anonymous("GET", "/api/v1/sources").bearer_auth(token)).await.status == 200 {
+            return;
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let mut call = server.anonymous(&verb, &path);
-    if let Some(key) = key {
-        call = call.bearer_auth(key);
-    }
-    match body_field.as_str() {
-        "" => {
-            let query: Vec<(String, String)> =
-                rest.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
-            call = call.query(&query);
-        }
-        "*" => call = call.json(&rest),
-        field => call = call.json(&rest[&camel(field)]),
-    }
-    let reply = send(call).await;
-    (reply.status, reply.text)
+    panic!("a good token is not let in");
 }
 
-fn camel(name: &str) -> String {
-    let mut parts = name.split('_');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + &part[..1].to_uppercase() + &part[1..])
-}
+const HEAD: &str = "\
+# Who may call what: a row a method, a column a caller. \"yes\": let through; \"hides\": let through, and shown nothing of
+# the collection. Two words with a slash: on the caller's own collection, and on another. The same over REST, gRPC and
+# gRPC-Web. \"bad\" is well-formed and unknown; viewer to owner have keys for one collection, admin for all;
+# oidc is an editor of one collection, by a token.
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_makes_no_key_beyond_its_own_rights() {

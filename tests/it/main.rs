@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests reach their own servers")]
 #![allow(unreachable_pub, reason = "nothing outside can reach into a test binary")]
 
+mod audit;
 mod authorization;
 mod canary;
 mod clients;
@@ -17,6 +18,7 @@ mod faults;
 mod follow;
 mod hostile;
 mod model;
+mod oidc;
 mod plan;
 mod replay;
 mod stability;

@@ -859,9 +859,14 @@ async fn keys_are_found_revoked_and_touched(bench: Bench) {
     assert!(matches!(orphan, Err(CreateKeyError::NoCollection)), "{orphan:?}");
     let key = store.insert_key(&new_key(&[])).await.expect("a key");
     assert!(store.any_admin_key().await.expect("it answers"));
-    let (found, hash) = store.key_by_id_for_auth(&key.id).await.expect("it answers").expect("the key");
-    assert_eq!((&found, hash), (&key, [7; 32]));
-    store.touch_key(&key.id).await.expect("touched");
+    let found = store.key_for_auth(&key.id).await.expect("it answers").expect("the key");
+    assert_eq!((&found.key, found.hash), (&key, [7; 32]));
+    assert!(found.now >= key.created_at, "{}", found.now);
+    let granted = [collection(store).await, collection(store).await];
+    let some = NewKey { role: "viewer".into(), ..new_key(&granted) };
+    let some = store.insert_key(&some).await.expect("a key");
+    assert_eq!(store.key_for_auth(&some.id).await.expect("it answers").expect("the key").key, some);
+    store.touch_keys(&[key.id.clone(), some.id]).await.expect("touched");
     let used = store.key(&key.id).await.expect("it answers").and_then(|key| key.last_used_at).expect("a time");
     assert_eq!(used % 60_000, 0);
     let revoked = store.revoke_key(&key.id).await.expect("it answers").expect("the key");

@@ -7,6 +7,7 @@
 pub mod canary;
 pub mod grpc;
 pub mod names;
+pub mod oidc;
 pub mod postgres;
 pub mod process;
 pub mod server;
