@@ -49,7 +49,7 @@ enum Command {
     Doctor(SettingFlags),
     /// Print the OpenAPI document of the REST API.
     Openapi,
-    /// Make, list and revoke API keys, or make an encryption key.
+    /// Make, list and revoke API keys; make and rotate encryption keys.
     #[command(subcommand)]
     Keys(keys::Command),
     /// Try a source from the terminal, without a server.

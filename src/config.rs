@@ -62,7 +62,7 @@ pub enum Database {
 }
 
 /// Where the key-encryption key comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum KeySource {
     /// Given as it is, in the environment.
     Given(SecretString),

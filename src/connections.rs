@@ -18,14 +18,13 @@ use crate::error::{Error, Reason};
 use crate::etag;
 use crate::ids::{CollectionId, ConnectionId, SyncId};
 use crate::paging::Pages;
-use crate::secrets::{Binding, Vault};
+use crate::secrets::{Binding, CREDENTIALS, Vault};
 use crate::store::Store;
 use crate::store::collections::UpdateError;
 use crate::store::connections::{Connection, Sealed};
 use crate::store::idempotency::Completion;
 use crate::store::syncs::{JobKind, Sync, Trigger};
 use crate::syncs::plan::Plan;
-use crate::syncs::sessions::CREDENTIALS;
 use crate::syncs::{Syncs, busy};
 
 pub use change::Changes;

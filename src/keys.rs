@@ -1,5 +1,8 @@
 //! API keys: who holds one is the caller. The store has hashes only.
 
+pub mod encryption;
+pub mod rotation;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -34,10 +34,11 @@ use crate::history::History;
 use crate::index::Index;
 use crate::index::tantivy::TantivyIndex;
 use crate::keys::Keys;
+use crate::keys::encryption::{CANARY, Encryption};
 use crate::paging;
 use crate::proto;
 use crate::search::Search;
-use crate::secrets::{Vault, VaultError, source};
+use crate::secrets::{Vault, VaultError};
 use crate::store::connections::Order;
 use crate::store::{Store, StoreError, Visible};
 use crate::syncs::Syncs;
@@ -48,9 +49,6 @@ use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Backoff, Workshop};
 
 use front::{Front, Pages};
-
-/// Where the canary of the encryption key is kept.
-pub const CANARY: &str = "encryption_canary";
 
 /// What a server is started with beside its configuration.
 pub struct Options {
@@ -128,6 +126,7 @@ pub struct Running {
     workers: JoinSet<()>,
     health: api::health::Health,
     keys: Arc<Keys>,
+    encryption: Encryption,
     store: Store,
     grace: Duration,
     _lock: File,
@@ -142,6 +141,11 @@ impl Running {
     /// The first admin key, if this start has made it: shown once.
     pub fn admin_key(&self) -> Option<&SecretString> {
         self.admin_key.as_ref()
+    }
+
+    /// Reads the encryption keys anew from where they come from.
+    pub async fn reload_encryption_keys(&self) {
+        self.encryption.reload().await;
     }
 
     /// Stops in good order: says that it is not serving, ends streams with
@@ -209,6 +213,8 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let mut workers = worker::spawn(&workshop, config.workers, &stop);
     workers.spawn(syncs.look_after(stop.clone()));
     workers.spawn(followers.look_after(stop.clone()));
+    let encryption = Encryption::new(store.clone(), vault);
+    workers.spawn(encryption.clone().look_after(stop.clone()));
     if !config.is_loopback_only() {
         let survey = name_blocked(store.clone(), workshop.sessions.clone(), dialer);
         let stop = stop.clone();
@@ -224,6 +230,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         workers,
         health,
         keys,
+        encryption,
         store,
         grace: config.shutdown_grace,
         _lock: lock,
@@ -339,8 +346,7 @@ fn prepare_data_dir(config: &Config) -> Result<File, StartError> {
 /// Opens the vault and proves with the canary that its key is the one that the
 /// store was written with: with another, every stored credential would be lost.
 async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError> {
-    let keys = source::load(&config.encryption_key).map_err(|error| StartError::Key(error.into()))?;
-    let vault = Vault::new(keys);
+    let vault = Vault::load(&config.encryption_key).await.map_err(|error| StartError::Key(error.into()))?;
     let fresh = vault.canary().map_err(|error| StartError::Key(error.into()))?;
     let stored = store.put_setting_if_absent(CANARY, &fresh).await.map_err(StartError::Store)?;
     vault.check_canary(&stored).map_err(StartError::WrongKey)?;

@@ -17,6 +17,7 @@ pub mod marks;
 mod open;
 pub mod past;
 pub mod queue;
+pub mod rewrap;
 pub mod settings;
 pub mod syncs;
 mod words;

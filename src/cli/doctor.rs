@@ -14,8 +14,8 @@ use super::say;
 use crate::config::{Config, Database, KeySource};
 use crate::connectors::builtin;
 use crate::connectors::catalogue::check_specs;
+use crate::keys::encryption::CANARY;
 use crate::secrets::{Vault, source};
-use crate::server::CANARY;
 use crate::store::Store;
 
 /// How a check went.
@@ -189,7 +189,29 @@ async fn store(config: &Config, vault: Option<&Vault>, findings: &mut Findings) 
         Err(error) => findings.fail(CHECK, chain(&error), "check that the database is up"),
     }
     canary(&store, vault, findings).await;
+    if let Some(vault) = vault {
+        old_keys(&store, vault, findings).await;
+    }
     store.close().await;
+}
+
+async fn old_keys(store: &Store, vault: &Vault, findings: &mut Findings) {
+    const CHECK: &str = "credentials";
+    let groups = match store.credentials_by_key().await {
+        Ok(groups) => groups,
+        Err(error) => return findings.fail(CHECK, chain(&error), "check that the database is up"),
+    };
+    let at_hand = vault.key_ids();
+    let primary = vault.primary_key_id();
+    for (key, records) in groups.into_iter().filter(|(key, _)| *key != primary) {
+        let detail = format!("{records} are sealed with the key {key}");
+        if at_hand.contains(&key) {
+            findings.warn(CHECK, detail, "`tributary keys rotate` brings them under the primary key");
+        } else {
+            let mend = "add that key to those that are given; without it these credentials do not open";
+            findings.fail(CHECK, format!("{detail}, which is not at hand"), mend);
+        }
+    }
 }
 
 async fn canary(store: &Store, vault: Option<&Vault>, findings: &mut Findings) {

@@ -26,3 +26,4 @@ mod support;
 mod syncs;
 mod tidy;
 mod unmoved;
+mod vault;
