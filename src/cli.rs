@@ -2,6 +2,7 @@
 //! else to standard error; `--json` makes the output one JSON value, or one a line
 //! where there is no end to wait for.
 
+pub mod backup;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -9,6 +10,7 @@ pub mod failure;
 pub mod flags;
 pub mod keys;
 pub mod openapi;
+mod progress;
 pub mod serve;
 pub mod source;
 
@@ -52,6 +54,10 @@ enum Command {
     /// Make, list and revoke API keys; make and rotate encryption keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Copy store and index to a new folder, while the server goes on.
+    Backup(backup::Backup),
+    /// Bring a backup back into an empty data directory.
+    Restore(backup::Restore),
     /// Try a source from the terminal, without a server.
     #[command(subcommand)]
     Source(source::Command),
@@ -67,6 +73,8 @@ pub async fn run(arguments: Cli) -> ExitCode {
         Command::Config(flags) => config::run(&flags, json),
         Command::Doctor(flags) => doctor::run(&flags, json).await,
         Command::Keys(command) => keys::run(command, json).await,
+        Command::Backup(backup) => backup::back_up(backup, json).await,
+        Command::Restore(restore) => backup::restore(restore, json).await,
         Command::Source(command) => source::run(command, json).await,
     };
     match result {

@@ -27,6 +27,7 @@ pub mod secrets;
 pub mod store;
 
 // Floor 3: the domain. `etag` and `paging` serve the others.
+pub mod backup;
 pub mod catalog;
 pub mod collections;
 pub mod connections;

@@ -6,6 +6,7 @@
 
 pub mod collections;
 pub mod connections;
+mod copy;
 mod credentials;
 mod deletion;
 mod entities;

@@ -18,6 +18,7 @@ mod read;
 mod room;
 mod schema;
 mod search;
+pub mod snapshot;
 mod stems;
 mod text;
 mod words;
@@ -72,6 +73,26 @@ impl TantivyIndex {
         let root = data_dir.join("index");
         std::fs::create_dir_all(&root).map_err(from_io)?;
         Ok(Self { shared: Arc::new(Shared { root, collections: Mutex::new(HashMap::new()) }) })
+    }
+
+    /// The connections that a collection has documents of.
+    pub async fn connections(&self, collection: &CollectionId) -> Result<HashSet<ConnectionId>, IndexError> {
+        self.read(collection, |collection| {
+            let heads = read::heads(&collection.fields, &collection.searcher(), "");
+            let heads = heads.map_err(|cause| collection.failure(cause))?;
+            heads.keys().filter_map(|head| head.split_once('\0')).map(|(id, _)| id.parse().map_err(failed)).collect()
+        })
+        .await
+    }
+
+    /// Commits what is pending and lets go of every writer; each opens again when
+    /// it is needed.
+    pub async fn close(&self) -> Result<(), IndexError> {
+        self.blocking(|shared| {
+            let open: Vec<Arc<Collection>> = shared.collections().values().cloned().collect();
+            open.iter().try_for_each(|collection| collection.tend(Duration::ZERO))
+        })
+        .await
     }
 
     /// Runs work on the blocking pool.

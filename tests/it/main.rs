@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "nothing outside can reach into a test binary")]
 
 mod authorization;
+mod backup;
 mod canary;
 mod clients;
 mod connectors;

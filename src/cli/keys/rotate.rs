@@ -1,23 +1,17 @@
 //! `tributary keys rotate`: brings every stored credential under the primary
 //! encryption key, by the store itself, while servers go on.
 
-use std::io::IsTerminal;
-use std::time::{Duration, Instant};
-
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::super::failure::{Failure, Kind};
-use super::super::flags::SettingFlags;
-use super::super::say;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::flags::SettingFlags;
+use crate::cli::progress::{Progress, Unit};
+use crate::cli::say;
 use crate::config::{Config, Database, KeySource};
-use crate::keys::rotation::{self, Rotated, RotationError, Tally};
+use crate::keys::rotation::{self, Rotated, RotationError};
 use crate::secrets::{Vault, source};
 use crate::store::Store;
-
-/// How often a line is written where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// How to rotate.
 #[derive(Args)]
@@ -47,9 +41,9 @@ pub(super) async fn run(rotate: Rotate, json: bool) -> Result<(), Failure> {
     let keys = Vault::load(&config.encryption_key).await;
     let vault = keys.map_err(|error| Failure::of(Kind::Usage, &error))?;
     let store = Store::open(config.store_url()).await?;
-    let mut shown = Shown::new(json);
-    let rotated = rotation::rotate(&store, &vault, |tally| shown.tell(tally)).await;
-    shown.end();
+    let mut progress = Progress::new("wrapped anew", Unit::Count, json);
+    let rotated = rotation::rotate(&store, &vault, |tally| progress.tell(tally.done, tally.total)).await;
+    progress.end();
     store.close().await;
     let Rotated { records, retired } = rotated?;
     if json {
@@ -71,7 +65,9 @@ fn add_key(config: &Config) -> Result<String, Failure> {
     let path = match &config.encryption_key {
         KeySource::File(path) | KeySource::Embedded(path) => path,
         KeySource::Given(_) | KeySource::Command(_) => {
-            return Err(Failure::usage("--new-key writes to a key file; put the new key where yours come from instead"));
+            return Err(Failure::usage(
+                "--new-key writes to a key file; put the new key where yours come from instead",
+            ));
         }
     };
     if config.database == Database::Postgres {
@@ -82,50 +78,6 @@ fn add_key(config: &Config) -> Result<String, Failure> {
         ));
     }
     source::prepend(path).map_err(|error| Failure::of(Kind::Usage, &error))
-}
-
-/// A bar on a terminal, a line now and then elsewhere, and JSON for machines.
-struct Shown {
-    json: bool,
-    bar: ProgressBar,
-    written_at: Option<Instant>,
-    last: Option<Tally>,
-}
-
-impl Shown {
-    fn new(json: bool) -> Self {
-        let template = "re-wrapping [{bar:30}] {human_pos}/{human_len} {per_sec} eta {eta}";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let is_plain = json || !std::io::stderr().is_terminal();
-        let bar = if is_plain { ProgressBar::hidden() } else { ProgressBar::no_length() };
-        Self { json, bar: bar.with_style(style.progress_chars("=> ")), written_at: None, last: None }
-    }
-
-    fn tell(&mut self, tally: Tally) {
-        self.bar.set_length(tally.total);
-        self.bar.set_position(tally.done);
-        self.last = Some(tally);
-        let is_due = self.written_at.is_none_or(|at| at.elapsed() >= LINE_EVERY);
-        if self.bar.is_hidden() && is_due {
-            self.written_at = Some(Instant::now());
-            self.write(tally);
-        }
-    }
-
-    fn write(&self, Tally { done, total }: Tally) {
-        if self.json {
-            eprintln!("{}", json!({ "event": "progress", "done": done, "total": total }));
-        } else {
-            eprintln!("{done} of {total} wrapped anew");
-        }
-    }
-
-    fn end(&mut self) {
-        self.bar.finish_and_clear();
-        if let Some(tally) = self.last.filter(|_| self.bar.is_hidden()) {
-            self.write(tally);
-        }
-    }
 }
 
 impl From<RotationError> for Failure {

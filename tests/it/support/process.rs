@@ -42,6 +42,44 @@ impl Process {
         send(if let Some(body) = body { request.json(&body) } else { request }).await.ok()
     }
 
+    /// Waits for the end of a sync and answers it.
+    pub async fn finished(&self, sync: &str) -> Value {
+        self.until(&format!("/api/v1/syncs/{sync}"), |body| !body["sync"]["finishedAt"].is_null()).await["sync"].clone()
+    }
+
+    /// Waits until a sync has read something.
+    pub async fn until_read(&self, sync: &str) {
+        let read = |body: &Value| {
+            let items = &body["sync"]["progress"]["itemsRead"];
+            items.as_str().is_some_and(|items| items != "0") || !body["sync"]["finishedAt"].is_null()
+        };
+        self.until(&format!("/api/v1/syncs/{sync}"), read).await;
+    }
+
+    /// Waits until a connection has no sync on its way.
+    pub async fn until_idle(&self, connection: &str) {
+        let idle = |body: &Value| body["sourceConnection"]["currentSyncId"].as_str().unwrap_or_default().is_empty();
+        self.until(&format!("/api/v1/source-connections/{connection}"), idle).await;
+    }
+
+    /// Asks until the answer is as wanted.
+    pub async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let body = self.call("GET", path, None).await;
+            if wanted(&body) {
+                return body;
+            }
+            assert!(Instant::now() < deadline, "{body}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     /// Its number among processes.
     pub fn id(&self) -> u32 {
         self.child.id()
