@@ -11,6 +11,7 @@ mod connectors;
 mod crash;
 mod cursors;
 mod demo;
+mod deploy;
 mod documented;
 mod doors;
 mod egress;
