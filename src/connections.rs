@@ -178,7 +178,7 @@ impl Connections {
         self.catalog.get(&connection.source).map_err(Error::internal)
     }
 
-    fn seal(
+    async fn seal(
         &self,
         collection: &CollectionId,
         connection: &ConnectionId,
@@ -187,7 +187,7 @@ impl Connections {
     ) -> Result<Sealed, Error> {
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(credentials).map_err(Error::internal)?);
         let binding = Binding { purpose: CREDENTIALS, collection, connection, credentials_version };
-        let sealed = self.vault.seal(&binding, &plain).map_err(Error::internal)?;
+        let sealed = self.vault.seal(&binding, &plain).await?;
         let crate::secrets::Sealed { key_id, wrapped_key, ciphertext } = sealed;
         Ok(Sealed { key_id, wrapped_key, ciphertext })
     }

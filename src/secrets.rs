@@ -11,6 +11,7 @@ mod envelope;
 pub mod key_ring;
 pub mod page_token;
 pub mod source;
+pub mod transit;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +22,8 @@ use tokio::sync::Mutex;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::config::KeySource;
+use crate::config::{KeySource, TransitConfig};
+use crate::error::{Error, Reason};
 use crate::ids::{CollectionId, ConnectionId};
 
 use envelope::{canary_context, key_context, secret_context};
@@ -30,6 +32,7 @@ pub use key_ring::KeyRing;
 use key_ring::{Key, SharedRing};
 pub use page_token::{TokenError, TokenSealer};
 use source::SourceError;
+use transit::{KeeperError, Transit};
 
 /// How soon the source of the keys is asked again for one that it did not have.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -75,6 +78,9 @@ pub enum VaultError {
     /// It was changed, cut, or sealed for another row.
     #[error("the sealed secret was changed, or belongs to another row")]
     Tampered,
+    /// The keeper of the key did not do it.
+    #[error("the keeper of the encryption key {0}")]
+    Keeper(KeeperError),
     /// The cipher refused, which only an enormous text can bring about.
     #[error("the secret cannot be sealed")]
     Unsealable,
@@ -103,6 +109,8 @@ pub enum ReloadError {
 pub struct Vault {
     ring: SharedRing,
     source: Option<KeySource>,
+    /// Who wraps in the place of the ring's primary key.
+    keeper: Option<Transit>,
     /// When the source was last asked for a key that is not in the ring. Held
     /// while it is asked, so that many who need the key ask once.
     asked: Mutex<Option<Instant>>,
@@ -111,40 +119,42 @@ pub struct Vault {
 impl Vault {
     /// A vault with these keys and no others.
     pub fn new(keys: KeyRing) -> Self {
-        Self { ring: SharedRing::new(keys), source: None, asked: Mutex::default() }
+        Self { ring: SharedRing::new(keys), source: None, keeper: None, asked: Mutex::default() }
     }
 
     /// A vault with the keys of a source, which is asked again for a key that was
-    /// not there yet.
-    pub async fn load(source: &KeySource) -> Result<Self, SourceError> {
+    /// not there yet. Where a keeper is named, that one wraps.
+    pub async fn load(source: &KeySource, keeper: Option<&TransitConfig>) -> Result<Self, SourceError> {
         let keys = source::load_aside(source).await?;
-        Ok(Self { source: Some(source.clone()), ..Self::new(keys) })
+        let keeper = keeper.cloned().map(Transit::new).transpose()?;
+        Ok(Self { source: Some(source.clone()), keeper, ..Self::new(keys) })
     }
 
-    /// Id of the key that new secrets are sealed with.
-    pub fn primary_key_id(&self) -> String {
-        self.ring.now().primary().id.clone()
+    /// Id of the key that new secrets are sealed with. A keeper is asked, since its
+    /// key may have a new version.
+    pub async fn primary(&self) -> Result<String, VaultError> {
+        match &self.keeper {
+            Some(keeper) => Ok(keeper.wrap(CANARY, &[]).await.map_err(VaultError::Keeper)?.0),
+            None => Ok(self.ring.now().primary().id.clone()),
+        }
     }
 
-    /// Ids of the keys at hand, the primary's first.
+    /// Ids of the keys of the ring, the primary's first.
     pub fn key_ids(&self) -> Vec<String> {
         self.ring.now().ids()
     }
 
     /// True when the key is at hand, or is now where the keys come from.
     pub async fn has(&self, key_id: &str) -> bool {
-        self.ring_with(key_id).await.is_ok()
+        self.keeper_of(key_id).is_some() || self.ring_with(key_id).await.is_ok()
     }
 
     /// Seals under a new data key.
-    pub fn seal(&self, binding: &Binding<'_>, plaintext: &[u8]) -> Result<Sealed, VaultError> {
-        let ring = self.ring.now();
+    pub async fn seal(&self, binding: &Binding<'_>, plaintext: &[u8]) -> Result<Sealed, VaultError> {
         let data_key = Zeroizing::new(random::<32>());
-        Ok(Sealed {
-            key_id: ring.primary().id.clone(),
-            wrapped_key: wrap(ring.primary(), binding, &data_key)?,
-            ciphertext: encrypt(&data_key, plaintext, &secret_context(binding))?,
-        })
+        let ciphertext = encrypt(&data_key, plaintext, &secret_context(binding))?;
+        let (key_id, wrapped_key) = self.wrap(binding, &data_key).await?;
+        Ok(Sealed { key_id, wrapped_key, ciphertext })
     }
 
     /// Opens what was sealed with the same binding.
@@ -157,26 +167,38 @@ impl Vault {
     /// itself is not decrypted.
     pub async fn rewrap(&self, binding: &Binding<'_>, sealed: &Sealed) -> Result<Sealed, VaultError> {
         let data_key = self.unwrap(binding, sealed).await?;
-        let ring = self.ring.now();
-        Ok(Sealed {
-            key_id: ring.primary().id.clone(),
-            wrapped_key: wrap(ring.primary(), binding, &data_key)?,
-            ciphertext: sealed.ciphertext.clone(),
-        })
+        let (key_id, wrapped_key) = self.wrap(binding, &data_key).await?;
+        Ok(Sealed { key_id, wrapped_key, ciphertext: sealed.ciphertext.clone() })
     }
 
     /// A text to keep in a store, by which [`Vault::check_canary`] knows at start
     /// whether the right key was given.
-    pub fn canary(&self) -> Result<String, VaultError> {
-        let ring = self.ring.now();
-        let key = ring.primary();
-        let sealed = encrypt(key.wrapping(), CANARY, &canary_context(&key.id))?;
-        Ok(format!("{}.{}", key.id, STANDARD_NO_PAD.encode(sealed)))
+    pub async fn canary(&self) -> Result<String, VaultError> {
+        let (id, sealed) = match &self.keeper {
+            Some(keeper) => {
+                let name = keeper.key_name();
+                let wrapped = keeper.wrap(CANARY, &canary_context(&name)).await.map_err(VaultError::Keeper)?;
+                (name, wrapped.1)
+            }
+            None => {
+                let ring = self.ring.now();
+                let key = ring.primary();
+                (key.id.clone(), encrypt(key.wrapping(), CANARY, &canary_context(&key.id))?)
+            }
+        };
+        Ok(format!("{id}.{}", STANDARD_NO_PAD.encode(sealed)))
     }
 
     /// True to the store that the canary is from? Names the key wanted where not.
-    pub fn check_canary(&self, stored: &str) -> Result<(), VaultError> {
-        check_canary(&self.ring.now(), stored)
+    pub async fn check_canary(&self, stored: &str) -> Result<(), VaultError> {
+        let (id, sealed) = parse_canary(stored)?;
+        match self.keeper.as_ref().filter(|keeper| keeper.key_name() == id) {
+            Some(keeper) => {
+                let opened = keeper.unwrap(&sealed, &canary_context(id)).await.map_err(unopened)?;
+                if opened.as_slice() == CANARY { Ok(()) } else { Err(VaultError::Tampered) }
+            }
+            None => check_canary(&self.ring.now(), id, &sealed),
+        }
     }
 
     /// Reads the keys anew, if they open the canary of the store. A key that is
@@ -185,7 +207,11 @@ impl Vault {
     pub async fn reload(&self, canary: &str, in_use: &[String]) -> Result<Vec<String>, ReloadError> {
         let Some(source) = &self.source else { return Ok(Vec::new()) };
         let keys = source::load_aside(source).await.map_err(ReloadError::Source)?;
-        check_canary(&keys, canary).map_err(ReloadError::WrongKeys)?;
+        let (id, sealed) = parse_canary(canary).map_err(ReloadError::WrongKeys)?;
+        // A keeper's canary says nothing of the ring.
+        if !id.starts_with(transit::PREFIX) {
+            check_canary(&keys, id, &sealed).map_err(ReloadError::WrongKeys)?;
+        }
         Ok(self.ring.replace(keys, |id| in_use.iter().any(|used| used == id)))
     }
 
@@ -194,12 +220,32 @@ impl Vault {
         TokenSealer::new(self.ring.clone())
     }
 
+    /// The data key, wrapped by the primary key, whose id goes with it.
+    async fn wrap(&self, binding: &Binding<'_>, data_key: &[u8; 32]) -> Result<(String, Vec<u8>), VaultError> {
+        if let Some(keeper) = &self.keeper {
+            let context = key_context(binding, &keeper.key_name());
+            return keeper.wrap(data_key, &context).await.map_err(VaultError::Keeper);
+        }
+        let ring = self.ring.now();
+        let key = ring.primary();
+        Ok((key.id.clone(), encrypt(key.wrapping(), data_key, &key_context(binding, &key.id))?))
+    }
+
     async fn unwrap(&self, binding: &Binding<'_>, sealed: &Sealed) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-        let ring = self.ring_with(&sealed.key_id).await?;
-        let key = key(&ring, &sealed.key_id)?;
-        let opened = decrypt(key.wrapping(), &sealed.wrapped_key, &key_context(binding, &key.id))?;
+        let opened = if let Some(keeper) = self.keeper_of(&sealed.key_id) {
+            let context = key_context(binding, &keeper.key_name());
+            keeper.unwrap(&sealed.wrapped_key, &context).await.map_err(unopened)?
+        } else {
+            let ring = self.ring_with(&sealed.key_id).await?;
+            let key = key(&ring, &sealed.key_id)?;
+            decrypt(key.wrapping(), &sealed.wrapped_key, &key_context(binding, &key.id))?
+        };
         let data_key: [u8; 32] = opened.as_slice().try_into().map_err(|_| VaultError::Tampered)?;
         Ok(Zeroizing::new(data_key))
+    }
+
+    fn keeper_of(&self, key_id: &str) -> Option<&Transit> {
+        self.keeper.as_ref().filter(|keeper| keeper.has(key_id))
     }
 
     /// A ring with the key. Another node may already seal with a new one that was
@@ -239,20 +285,43 @@ fn key<'r>(ring: &'r KeyRing, id: &str) -> Result<&'r Key, VaultError> {
     ring.get(id).ok_or_else(|| VaultError::KeyMissing { wanted: printable(id), at_hand: ring.ids() })
 }
 
-fn wrap(key: &Key, binding: &Binding<'_>, data_key: &[u8; 32]) -> Result<Vec<u8>, VaultError> {
-    encrypt(key.wrapping(), data_key, &key_context(binding, &key.id))
+/// What a keeper does not accept for unwrapping was changed, or is another row's.
+fn unopened(error: KeeperError) -> VaultError {
+    match error {
+        KeeperError::Rejected => VaultError::Tampered,
+        error => VaultError::Keeper(error),
+    }
 }
 
-fn check_canary(ring: &KeyRing, stored: &str) -> Result<(), VaultError> {
-    let (id, sealed) = stored.split_once('.').ok_or(VaultError::Tampered)?;
-    let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| VaultError::Tampered)?;
-    let opened = decrypt(key(ring, id)?.wrapping(), &sealed, &canary_context(id))?;
+/// The id of a canary's key, and what is sealed with it.
+fn parse_canary(stored: &str) -> Result<(&str, Vec<u8>), VaultError> {
+    let (id, sealed) = stored.rsplit_once('.').ok_or(VaultError::Tampered)?;
+    Ok((id, STANDARD_NO_PAD.decode(sealed).map_err(|_| VaultError::Tampered)?))
+}
+
+fn check_canary(ring: &KeyRing, id: &str, sealed: &[u8]) -> Result<(), VaultError> {
+    let opened = decrypt(key(ring, id)?.wrapping(), sealed, &canary_context(id))?;
     if opened.as_slice() == CANARY { Ok(()) } else { Err(VaultError::Tampered) }
 }
 
 /// A key id out of a store is shown only as far as it looks like one.
 fn printable(id: &str) -> String {
-    id.chars().filter(char::is_ascii_hexdigit).take(8).collect()
+    let is_of_name = |letter: &char| letter.is_ascii_alphanumeric() || "-_./:".contains(*letter);
+    match id.starts_with(transit::PREFIX) {
+        true => id.chars().filter(is_of_name).take(128).collect(),
+        false => id.chars().filter(char::is_ascii_hexdigit).take(8).collect(),
+    }
+}
+
+impl From<VaultError> for Error {
+    fn from(error: VaultError) -> Self {
+        match &error {
+            VaultError::Keeper(_) => {
+                Error::new(Reason::Unavailable, error.to_string()).retry_after(ASK_AGAIN).caused_by(error)
+            }
+            VaultError::KeyMissing { .. } | VaultError::Tampered | VaultError::Unsealable => Error::internal(error),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -346,10 +346,11 @@ fn prepare_data_dir(config: &Config) -> Result<File, StartError> {
 /// Opens the vault and proves with the canary that its key is the one that the
 /// store was written with: with another, every stored credential would be lost.
 async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError> {
-    let vault = Vault::load(&config.encryption_key).await.map_err(|error| StartError::Key(error.into()))?;
-    let fresh = vault.canary().map_err(|error| StartError::Key(error.into()))?;
+    let vault = Vault::load(&config.encryption_key, config.transit.as_ref()).await;
+    let vault = vault.map_err(|error| StartError::Key(error.into()))?;
+    let fresh = vault.canary().await.map_err(|error| StartError::Key(error.into()))?;
     let stored = store.put_setting_if_absent(CANARY, &fresh).await.map_err(StartError::Store)?;
-    vault.check_canary(&stored).map_err(StartError::WrongKey)?;
+    vault.check_canary(&stored).await.map_err(StartError::WrongKey)?;
     Ok(vault)
 }
 

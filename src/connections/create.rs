@@ -81,7 +81,7 @@ impl Connections {
             Box::new(move |connection| answer(&View::of_new(connection.clone())))
         });
         let id = ConnectionId::mint();
-        let sealed = self.seal(&admitted.collection, &id, 1, &admitted.credentials)?;
+        let sealed = self.seal(&admitted.collection, &id, 1, &admitted.credentials).await?;
         let (schedule, next_run_at) = admitted.schedule.map_or((None, None), |(schedule, next)| (Some(schedule), next));
         let new = NewConnection {
             id,

@@ -87,7 +87,16 @@ impl Encryption {
                 error!(key, records, "credentials are sealed with a key that is not at hand, and do not open");
             }
         }
-        let primary = self.vault.primary_key_id();
+        let primary = match self.vault.primary().await {
+            Ok(primary) => primary,
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "which encryption key seals now could not be found out"
+                );
+                return Ok(());
+            }
+        };
         let old: u64 = groups.iter().filter(|(key, _)| *key != primary).map(|(_, records)| records).sum();
         metrics::gauge!("tributary_credentials_under_old_keys").set(old as f64);
         Ok(())

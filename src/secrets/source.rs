@@ -34,6 +34,15 @@ pub enum SourceError {
     /// The command did not give keys.
     #[error("the encryption key command failed")]
     Command(#[source] io::Error),
+    /// What is needed to ask a keeper cannot be read.
+    #[error("the root certificate `{path}` for the keeper of the encryption key cannot be used")]
+    Root {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What was read are no keys.
     #[error("{place} holds no usable encryption key")]
     Keys {

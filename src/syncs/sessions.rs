@@ -45,7 +45,7 @@ impl Sessions {
         };
         let store::connections::Sealed { key_id, wrapped_key, ciphertext } = stored.sealed;
         let sealed = Sealed { key_id, wrapped_key, ciphertext };
-        let plain = self.vault.open(&binding, &sealed).await.map_err(Error::internal)?;
+        let plain = self.vault.open(&binding, &sealed).await?;
         let credentials: Map<String, Value> = serde_json::from_slice(&plain).map_err(Error::internal)?;
         self.open_with(&connection.source, credentials, connection.config.clone())
     }

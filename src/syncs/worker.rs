@@ -234,6 +234,11 @@ impl Workshop {
         };
         let (connection, session, salt) = match prepared.await {
             Ok(prepared) => prepared,
+            // A store or the keeper of the keys is away: nothing is wrong with the sync.
+            Err(error) if error.reason() == Reason::Unavailable => {
+                log_cause(&error);
+                return Left::waiting(sync, None, self.backoff.least, error.message());
+            }
             Err(error) => {
                 log_cause(&error);
                 return Left::failed(sync, error.reason(), error.message());

@@ -62,6 +62,7 @@ const ON_ONE_FLOOR: &[(&str, &str)] = &[
     ("keys", "paging"),
     ("record", "ids"),
     ("search", "paging"),
+    ("secrets", "egress"),
     ("telemetry", "config"),
 ];
 

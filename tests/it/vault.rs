@@ -1,6 +1,7 @@
 //! The keys of stored credentials: rotated while calls go on, and gone when a
 //! connection is.
 
+mod keeper;
 mod rotation;
 mod shred;
 
@@ -41,7 +42,7 @@ impl Place {
     fn canary(&self) -> String {
         let sql = "SELECT value FROM settings WHERE name = 'encryption_canary'";
         let value: String = self.store().query_row(sql, [], |row| row.get(0)).unwrap();
-        value.split_once('.').unwrap().0.to_owned()
+        value.rsplit_once('.').unwrap().0.to_owned()
     }
 
     /// How many records are not sealed with the key.

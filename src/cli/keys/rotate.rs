@@ -38,19 +38,19 @@ pub(super) async fn run(rotate: Rotate, json: bool) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("there is no key file `{}`; is --data-dir right?", path.display())));
     }
-    let keys = Vault::load(&config.encryption_key).await;
+    let keys = Vault::load(&config.encryption_key, config.transit.as_ref()).await;
     let vault = keys.map_err(|error| Failure::of(Kind::Usage, &error))?;
     let store = Store::open(config.store_url()).await?;
     let mut progress = Progress::new("wrapped anew", Unit::Count, json);
     let rotated = rotation::rotate(&store, &vault, |tally| progress.tell(tally.done, tally.total)).await;
     progress.end();
     store.close().await;
-    let Rotated { records, retired } = rotated?;
+    let Rotated { primary, records, retired } = rotated?;
     if json {
-        say(json!({ "keyId": vault.primary_key_id(), "rewrapped": records, "retiredKeyIds": retired }));
+        say(json!({ "keyId": primary, "rewrapped": records, "retiredKeyIds": retired }));
         return Ok(());
     }
-    say(format_args!("every credential is under the key {}; {records} were wrapped anew", vault.primary_key_id()));
+    say(format_args!("every credential is under the key {primary}; {records} were wrapped anew"));
     if !retired.is_empty() {
         say(format_args!(
             "no credential needs {} any more; once tributary_credentials_under_old_keys is 0 on every server, take \
@@ -83,7 +83,7 @@ fn add_key(config: &Config) -> Result<String, Failure> {
 impl From<RotationError> for Failure {
     fn from(error: RotationError) -> Self {
         let kind = match &error {
-            RotationError::Store(_) => Kind::Unreachable,
+            RotationError::Store(_) | RotationError::Keeper(_) => Kind::Unreachable,
             RotationError::WrongKeys(_) => Kind::Usage,
             RotationError::Unopened { .. } | RotationError::Unsettled { .. } => Kind::Failed,
         };

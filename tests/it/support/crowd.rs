@@ -11,7 +11,7 @@ use tributary::secrets::{Binding, CREDENTIALS, Vault};
 /// Copies a connection so often, in a data directory with a key file.
 pub async fn gather(data_dir: &Path, template: &str, count: usize) {
     let source = KeySource::File(data_dir.join("encryption.key"));
-    let vault = Vault::load(&source).await.expect("the data directory has a key");
+    let vault = Vault::load(&source, None).await.expect("the data directory has a key");
     let mut store = Connection::open(data_dir.join("tributary.db")).expect("the store opens");
     store.busy_timeout(std::time::Duration::from_secs(60)).expect("it takes a limit");
     let collection: String = store
@@ -30,7 +30,7 @@ pub async fn gather(data_dir: &Path, template: &str, count: usize) {
         let id = ConnectionId::mint();
         let binding =
             Binding { purpose: CREDENTIALS, collection: &collection, connection: &id, credentials_version: 1 };
-        let sealed = vault.seal(&binding, br#"{"password": "sealed"}"#).expect("it seals");
+        let sealed = vault.seal(&binding, br#"{"password": "sealed"}"#).await.expect("it seals");
         transaction.prepare_cached(&copy).expect("it prepares").execute([id.as_str(), template]).expect("a copy");
         transaction
             .prepare_cached("INSERT INTO sealed_credentials VALUES (?, 1, ?, ?, ?)")

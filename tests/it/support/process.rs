@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::server::{ADMIN_KEY, send};
+use super::server::{ADMIN_KEY, Reply, send};
 
 /// A running `tributary serve`; killed when dropped.
 pub struct Process {
@@ -19,10 +19,16 @@ pub struct Process {
 impl Process {
     /// Starts it on a data directory.
     pub fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    /// Starts it with these variables too.
+    pub fn start_with(data_dir: &Path, variables: &[(&str, String)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
             .arg(data_dir)
             .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
+            .envs(variables.iter().cloned())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");
@@ -37,9 +43,14 @@ impl Process {
 
     /// Calls it; anything but success fails the test.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        self.ask(method, path, body).await.ok()
+    }
+
+    /// Calls it, whatever it answers.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.base));
         let request = request.bearer_auth(ADMIN_KEY);
-        send(if let Some(body) = body { request.json(&body) } else { request }).await.ok()
+        send(if let Some(body) = body { request.json(&body) } else { request }).await
     }
 
     /// Waits for the end of a sync and answers it.
