@@ -19,6 +19,7 @@ pub mod telemetry;
 pub mod access;
 pub mod connectors;
 pub mod demo_data;
+pub mod disk;
 pub mod egress;
 pub mod index;
 pub mod secrets;

@@ -25,6 +25,7 @@ use crate::collections::Collections;
 use crate::config::{Config, Database};
 use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
+use crate::disk::Disk;
 use crate::egress::{Destination, DialError, Dialer, Policy, Timeouts};
 use crate::error::Reason;
 use crate::failpoint;
@@ -169,13 +170,16 @@ impl Running {
 pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let lock = prepare_data_dir(&config)?;
     let store = Store::open(config.database_url.expose_secret()).await.map_err(StartError::Store)?;
+    store.check().await.map_err(StartError::Store)?;
     failpoint::reach("start.store_opened");
     store.expire_leases_of_previous_run().await.map_err(StartError::Store)?;
     store.forget_requests_of_previous_run().await.map_err(StartError::Store)?;
     failpoint::reach("start.leases_expired");
     let vault = Arc::new(open_vault(&config, &store).await?);
-    let index: Arc<dyn Index> =
-        Arc::new(TantivyIndex::open(&config.data_dir).map_err(|error| StartError::Index(error.into()))?);
+    let disk = Arc::new(Disk::of(&config.data_dir));
+    let files = TantivyIndex::open_on(&config.data_dir, disk.clone());
+    let files = files.map_err(|error| StartError::Index(error.into()))?;
+    let index: Arc<dyn Index> = Arc::new(files.clone());
     let known = store.collection_ids().await.map_err(StartError::Store)?;
     index.retain(&known).await.map_err(|error| StartError::Index(error.into()))?;
     failpoint::reach("start.leftovers_gone");
@@ -192,7 +196,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let stop = CancellationToken::new();
     let events = Events::default();
     let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
-    let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone());
+    let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone(), disk.clone());
     let base = addresses.first().map(|address| format!("http://{address}")).unwrap_or_default();
     let parts =
         Parts { config: &config, store: &store, vault: &vault, index: &index, syncs: &syncs, stop: &stop, base };
@@ -211,8 +215,16 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let followers = Followers::new(engine.clone(), syncs.clone(), name.clone(), options.pace);
     let workshop = Workshop { engine, syncs: syncs.clone(), sessions, events, name, backoff: options.backoff };
     let mut workers = worker::spawn(&workshop, config.workers, &stop);
+    workers.spawn(syncs.clone().refill(stop.clone()));
     workers.spawn(syncs.look_after(stop.clone()));
+    let verified = stop.clone().run_until_cancelled_owned(async move { files.verify(known).await });
+    workers.spawn(async move {
+        if let Some(Err(error)) = verified.await {
+            warn!(error = &error as &dyn std::error::Error, "the indexes could not be read from end to end");
+        }
+    });
     workers.spawn(followers.look_after(stop.clone()));
+    workers.spawn(disk.look_after(stop.clone()));
     let encryption = Encryption::new(store.clone(), vault);
     workers.spawn(encryption.clone().look_after(stop.clone()));
     if !config.is_loopback_only() {

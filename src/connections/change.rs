@@ -51,6 +51,7 @@ impl Connections {
         given_etag: Option<&str>,
     ) -> Result<View, Error> {
         let connection = self.find(caller, id).await?;
+        self.syncs.disk().require_room()?;
         let new = self.new_credentials(&connection, self.source(&connection)?, credentials).await?;
         let expected = etag::expected(given_etag, connection.version)?;
         let updated = self.store.replace_credentials(&connection.id, expected, new).await;
@@ -68,6 +69,7 @@ impl Connections {
         given_etag: Option<&str>,
     ) -> Result<View, Error> {
         let connection = self.find(caller, id).await?;
+        self.syncs.disk().require_room()?;
         let source = self.source(&connection)?;
         let config = checked_config(source, config)?;
         let new = match credentials {

@@ -77,6 +77,7 @@ impl Connections {
     /// Makes the connection. The answer to an idempotency key is stored together
     /// with it: a crash in between would otherwise make it twice.
     pub async fn create(&self, admitted: Admitted, answer: Option<Answer<View>>) -> Result<View, Error> {
+        self.syncs.disk().require_room()?;
         let answer = answer.map(|answer| -> Answer<Connection> {
             Box::new(move |connection| answer(&View::of_new(connection.clone())))
         });

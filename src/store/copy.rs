@@ -25,6 +25,20 @@ impl Store {
         Ok(())
     }
 
+    /// Fails when a SQLite file is not in order. A PostgreSQL has checksums of its own.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if self.backend() != "sqlite" {
+            return Ok(());
+        }
+        let check = Statement::from_string(self.database().get_database_backend(), "PRAGMA quick_check(1)");
+        let row = self.database().query_one_raw(check).await.map_err(fault)?;
+        let found: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose().map_err(fault)?;
+        match found.as_deref() {
+            Some("ok") => Ok(()),
+            _ => Err(refused("the file is damaged; bring a backup back with `tributary restore`")),
+        }
+    }
+
     /// The name of this deployment: made once, and the same in every copy.
     pub async fn deployment(&self) -> Result<String, StoreError> {
         self.put_setting_if_absent(DEPLOYMENT, &ulid::Ulid::new().to_string()).await

@@ -62,6 +62,7 @@ pub const ALL: &[Metric] = &[
         Unit::Count,
         "Stored credentials that are not sealed with this server's primary encryption key",
     ),
+    metric("tributary_disk_free_bytes", Kind::Gauge, Unit::Bytes, "Room on the disk of the data directory"),
     metric("tributary_sync_duration_seconds", Kind::Histogram, Unit::Seconds, "Time that a worker held a sync"),
 ];
 

@@ -19,6 +19,7 @@ mod faults;
 mod follow;
 mod hostile;
 mod model;
+mod outages;
 mod plan;
 mod replay;
 mod stability;

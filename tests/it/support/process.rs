@@ -24,7 +24,23 @@ impl Process {
 
     /// Starts it with these variables too.
     pub fn start_with(data_dir: &Path, variables: &[(&str, String)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
+        Self::run(Command::new(env!("CARGO_BIN_EXE_tributary")), data_dir, variables)
+    }
+
+    /// Starts it as what a command runs that takes another and its arguments.
+    pub fn start_by(mut command: Command, data_dir: &Path, variables: &[(&str, String)]) -> Self {
+        command.arg(env!("CARGO_BIN_EXE_tributary"));
+        Self::run(command, data_dir, variables)
+    }
+
+    /// Starts a copy of it so.
+    pub fn start_as(mut command: Command, copy: &Path, data_dir: &Path) -> Self {
+        command.arg(copy);
+        Self::run(command, data_dir, &[])
+    }
+
+    fn run(mut command: Command, data_dir: &Path, variables: &[(&str, String)]) -> Self {
+        let mut child = command
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
             .arg(data_dir)
             .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
