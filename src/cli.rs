@@ -2,13 +2,17 @@
 //! else to standard error; `--json` makes the output one JSON value, or one a line
 //! where there is no end to wait for.
 
+pub mod backup;
 pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod failure;
 pub mod flags;
+mod health;
 pub mod keys;
 pub mod openapi;
+mod progress;
+mod sbom;
 pub mod serve;
 pub mod source;
 
@@ -49,9 +53,17 @@ enum Command {
     Doctor(SettingFlags),
     /// Print the OpenAPI document of the REST API.
     Openapi,
-    /// Make, list and revoke API keys, or make an encryption key.
+    /// Make, list and revoke API keys; make and rotate encryption keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Ask the server of these settings whether it is ready.
+    Health(SettingFlags),
+    /// Print what this build is made of, as CycloneDX JSON.
+    Sbom,
+    /// Copy store and index to a new folder, while the server goes on.
+    Backup(backup::Backup),
+    /// Bring a backup back into an empty data directory.
+    Restore(backup::Restore),
     /// Try a source from the terminal, without a server.
     #[command(subcommand)]
     Source(source::Command),
@@ -67,6 +79,10 @@ pub async fn run(arguments: Cli) -> ExitCode {
         Command::Config(flags) => config::run(&flags, json),
         Command::Doctor(flags) => doctor::run(&flags, json).await,
         Command::Keys(command) => keys::run(command, json).await,
+        Command::Health(settings) => health::run(&settings).await,
+        Command::Sbom => sbom::run(),
+        Command::Backup(backup) => backup::back_up(backup, json).await,
+        Command::Restore(restore) => backup::restore(restore, json).await,
         Command::Source(command) => source::run(command, json).await,
     };
     match result {

@@ -81,6 +81,7 @@ impl Collections {
         description: Option<String>,
         answer: Option<Answer<View>>,
     ) -> Result<View, Error> {
+        self.syncs.disk().require_room()?;
         let answer = answer.map(|answer| -> Answer<Collection> {
             Box::new(move |collection| answer(&View::of_new(collection.clone())))
         });

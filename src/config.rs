@@ -6,6 +6,7 @@ pub mod layers;
 pub mod print;
 pub mod settings;
 mod spelling;
+mod transit;
 mod values;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use layers::{Layers, Origin};
+pub use transit::{TransitConfig, TransitToken};
 use values::Reader;
 
 /// The configuration in force.
@@ -36,6 +38,9 @@ pub struct Config {
     pub admin_key: Option<SecretString>,
     /// Where the encryption key comes from.
     pub encryption_key: KeySource,
+    /// Who keeps the key-encryption key outside, if anybody does. The other keys then
+    /// open what was sealed before, and seal page tokens.
+    pub transit: Option<TransitConfig>,
     /// Folders that file-like sources may read below.
     pub file_roots: Vec<PathBuf>,
     /// Further destinations that connections may reach, `CIDR[:port]`; the address
@@ -66,7 +71,7 @@ pub enum Database {
 }
 
 /// Where the key-encryption key comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum KeySource {
     /// Given as it is, in the environment.
     Given(SecretString),
@@ -226,6 +231,7 @@ fn read(reader: &mut Reader) -> Config {
         cors_origins: reader.origins("cors_origins"),
         admin_key: reader.admin_key(),
         encryption_key,
+        transit: reader.transit(),
         file_roots: reader.list("file_roots").into_iter().map(PathBuf::from).collect(),
         allow_destinations: reader.list("allow_destinations"),
         workers: reader.whole("workers"),

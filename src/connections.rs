@@ -18,14 +18,13 @@ use crate::error::{Error, Reason};
 use crate::etag;
 use crate::ids::{CollectionId, ConnectionId, SyncId};
 use crate::paging::Pages;
-use crate::secrets::{Binding, Vault};
+use crate::secrets::{Binding, CREDENTIALS, Vault};
 use crate::store::Store;
 use crate::store::collections::UpdateError;
 use crate::store::connections::{Connection, Sealed};
 use crate::store::idempotency::Completion;
 use crate::store::syncs::{JobKind, Sync, Trigger};
 use crate::syncs::plan::Plan;
-use crate::syncs::sessions::CREDENTIALS;
 use crate::syncs::{Syncs, busy};
 
 pub use change::Changes;
@@ -179,7 +178,7 @@ impl Connections {
         self.catalog.get(&connection.source).map_err(Error::internal)
     }
 
-    fn seal(
+    async fn seal(
         &self,
         collection: &CollectionId,
         connection: &ConnectionId,
@@ -188,7 +187,7 @@ impl Connections {
     ) -> Result<Sealed, Error> {
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(credentials).map_err(Error::internal)?);
         let binding = Binding { purpose: CREDENTIALS, collection, connection, credentials_version };
-        let sealed = self.vault.seal(&binding, &plain).map_err(Error::internal)?;
+        let sealed = self.vault.seal(&binding, &plain).await?;
         let crate::secrets::Sealed { key_id, wrapped_key, ciphertext } = sealed;
         Ok(Sealed { key_id, wrapped_key, ciphertext })
     }

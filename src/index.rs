@@ -214,6 +214,10 @@ pub trait Index: Send + Sync + 'static {
     /// `limit` is never returned.
     async fn list(&self, collection: &CollectionId, listing: &Listing) -> Result<Vec<Item>, IndexError>;
 
+    /// The collections whose index was found damaged and was set aside since the
+    /// last call: syncs must fill a new one.
+    async fn set_aside(&self) -> Result<Vec<CollectionId>, IndexError>;
+
     /// Does what was put off while an index was filled, and closes writers that
     /// nobody has used for a while. To be called every second or so.
     async fn tend(&self) -> Result<(), IndexError>;

@@ -1,6 +1,8 @@
 //! API keys: who holds one is the caller. The store has hashes only.
 
+pub mod encryption;
 mod known;
+pub mod rotation;
 mod used;
 
 use std::time::Duration;

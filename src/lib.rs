@@ -19,6 +19,7 @@ pub mod telemetry;
 pub mod access;
 pub mod connectors;
 pub mod demo_data;
+pub mod disk;
 pub mod egress;
 pub mod index;
 pub mod secrets;
@@ -28,6 +29,7 @@ pub mod store;
 
 // Floor 3: the domain. `etag` and `paging` serve the others.
 pub mod audit;
+pub mod backup;
 pub mod catalog;
 pub mod collections;
 pub mod connections;

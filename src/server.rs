@@ -26,6 +26,7 @@ use crate::collections::Collections;
 use crate::config::{Config, Database};
 use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
+use crate::disk::Disk;
 use crate::egress::{Destination, DialError, Dialer, Policy, Timeouts};
 use crate::error::Reason;
 use crate::failpoint;
@@ -35,11 +36,12 @@ use crate::history::History;
 use crate::index::Index;
 use crate::index::tantivy::TantivyIndex;
 use crate::keys::Keys;
+use crate::keys::encryption::{CANARY, Encryption};
 use crate::oidc::Provider;
 use crate::paging;
 use crate::proto;
 use crate::search::Search;
-use crate::secrets::{Vault, VaultError, source};
+use crate::secrets::{Vault, VaultError};
 use crate::store::connections::Order;
 use crate::store::{Store, StoreError, Visible};
 use crate::syncs::Syncs;
@@ -50,9 +52,6 @@ use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Backoff, Workshop};
 
 use front::{Front, Pages};
-
-/// Where the canary of the encryption key is kept.
-pub const CANARY: &str = "encryption_canary";
 
 /// What a server is started with beside its configuration.
 pub struct Options {
@@ -131,6 +130,7 @@ pub struct Running {
     health: api::health::Health,
     keys: Arc<Keys>,
     audit: Arc<Audit>,
+    encryption: Encryption,
     store: Store,
     grace: Duration,
     _lock: File,
@@ -145,6 +145,11 @@ impl Running {
     /// The first admin key, if this start has made it: shown once.
     pub fn admin_key(&self) -> Option<&SecretString> {
         self.admin_key.as_ref()
+    }
+
+    /// Reads the encryption keys anew from where they come from.
+    pub async fn reload_encryption_keys(&self) {
+        self.encryption.reload().await;
     }
 
     /// Stops in good order: says that it is not serving, ends streams with
@@ -169,13 +174,16 @@ impl Running {
 pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let lock = prepare_data_dir(&config)?;
     let store = Store::open(config.database_url.expose_secret()).await.map_err(StartError::Store)?;
+    store.check().await.map_err(StartError::Store)?;
     failpoint::reach("start.store_opened");
     store.expire_leases_of_previous_run().await.map_err(StartError::Store)?;
     store.forget_requests_of_previous_run().await.map_err(StartError::Store)?;
     failpoint::reach("start.leases_expired");
     let vault = Arc::new(open_vault(&config, &store).await?);
-    let index: Arc<dyn Index> =
-        Arc::new(TantivyIndex::open(&config.data_dir).map_err(|error| StartError::Index(error.into()))?);
+    let disk = Arc::new(Disk::of(&config.data_dir));
+    let files = TantivyIndex::open_on(&config.data_dir, disk.clone());
+    let files = files.map_err(|error| StartError::Index(error.into()))?;
+    let index: Arc<dyn Index> = Arc::new(files.clone());
     let known = store.collection_ids().await.map_err(StartError::Store)?;
     index.retain(&known).await.map_err(|error| StartError::Index(error.into()))?;
     failpoint::reach("start.leftovers_gone");
@@ -193,7 +201,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let stop = CancellationToken::new();
     let events = Events::default();
     let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
-    let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone());
+    let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone(), disk.clone());
     let base = addresses.first().map(|address| format!("http://{address}")).unwrap_or_default();
     let pages = paging::Pages::new(vault.page_tokens());
     let audit = Arc::new(Audit::new(store.clone(), pages.clone(), config.audit_retention));
@@ -224,12 +232,22 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let followers = Followers::new(engine.clone(), syncs.clone(), name.clone(), options.pace);
     let workshop = Workshop { engine, syncs: syncs.clone(), sessions, events, name, backoff: options.backoff };
     let mut workers = worker::spawn(&workshop, config.workers, &stop);
+    workers.spawn(syncs.clone().refill(stop.clone()));
     workers.spawn(syncs.look_after(stop.clone()));
+    let verified = stop.clone().run_until_cancelled_owned(async move { files.verify(known).await });
+    workers.spawn(async move {
+        if let Some(Err(error)) = verified.await {
+            warn!(error = &error as &dyn std::error::Error, "the indexes could not be read from end to end");
+        }
+    });
     workers.spawn(followers.look_after(stop.clone()));
     workers.spawn(audit.clone().look_after(stop.clone()));
     if let Some(provider) = provider {
         workers.spawn(provider.look_after(stop.clone()));
     }
+    workers.spawn(disk.look_after(stop.clone()));
+    let encryption = Encryption::new(store.clone(), vault);
+    workers.spawn(encryption.clone().look_after(stop.clone()));
     if !config.is_loopback_only() {
         let survey = name_blocked(store.clone(), workshop.sessions.clone(), dialer);
         let stop = stop.clone();
@@ -246,6 +264,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         health,
         keys,
         audit,
+        encryption,
         store,
         grace: config.shutdown_grace,
         _lock: lock,
@@ -369,11 +388,11 @@ fn prepare_data_dir(config: &Config) -> Result<File, StartError> {
 /// Opens the vault and proves with the canary that its key is the one that the
 /// store was written with: with another, every stored credential would be lost.
 async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError> {
-    let keys = source::load(&config.encryption_key).map_err(|error| StartError::Key(error.into()))?;
-    let vault = Vault::new(keys);
-    let fresh = vault.canary().map_err(|error| StartError::Key(error.into()))?;
+    let vault = Vault::load(&config.encryption_key, config.transit.as_ref()).await;
+    let vault = vault.map_err(|error| StartError::Key(error.into()))?;
+    let fresh = vault.canary().await.map_err(|error| StartError::Key(error.into()))?;
     let stored = store.put_setting_if_absent(CANARY, &fresh).await.map_err(StartError::Store)?;
-    vault.check_canary(&stored).map_err(StartError::WrongKey)?;
+    vault.check_canary(&stored).await.map_err(StartError::WrongKey)?;
     Ok(vault)
 }
 

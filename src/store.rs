@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod collections;
 pub mod connections;
+mod copy;
 mod credentials;
 mod deletion;
 mod entities;
@@ -18,6 +19,7 @@ pub mod marks;
 mod open;
 pub mod past;
 pub mod queue;
+pub mod rewrap;
 pub mod settings;
 pub mod syncs;
 mod words;

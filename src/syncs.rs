@@ -10,6 +10,7 @@ pub mod events;
 pub mod follow;
 pub mod plan;
 pub mod progress;
+pub mod refill;
 pub mod schedule;
 pub mod scheduler;
 pub mod sessions;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connectors::erased::Session;
+use crate::disk::Disk;
 use crate::error::{Error, Reason};
 use crate::ids::{CollectionId, ConnectionId, SyncId};
 use crate::index::Index;
@@ -45,12 +47,18 @@ pub struct Syncs {
     sessions: Sessions,
     events: Events,
     posts: Posts,
+    disk: Arc<Disk>,
 }
 
 impl Syncs {
     /// Jobs of this store, working on this index.
-    pub fn new(store: Store, index: Arc<dyn Index>, sessions: Sessions, events: Events) -> Self {
-        Self { store, index, sessions, events, posts: Posts::default() }
+    pub fn new(store: Store, index: Arc<dyn Index>, sessions: Sessions, events: Events, disk: Arc<Disk>) -> Self {
+        Self { store, index, sessions, events, posts: Posts::default(), disk }
+    }
+
+    /// The disk that everything is kept on.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Starts a sync. Of many calls at once, one succeeds.
@@ -63,6 +71,7 @@ impl Syncs {
         id: SyncId,
         completes: Option<Completion>,
     ) -> Result<SyncId, Error> {
+        self.disk.require_room()?;
         let new = NewSync {
             id,
             connection: connection.clone(),

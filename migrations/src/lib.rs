@@ -13,6 +13,7 @@ mod m20261123_000006_create_settings;
 mod m20261126_000010_create_object_marks;
 mod m20261126_000030_keep_progress_of_syncs;
 mod m20261126_000040_create_followers;
+mod m20261127_000050_index_key_ids;
 mod m20261127_000060_create_audit_events;
 
 use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait};
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000010_create_object_marks::Migration),
             Box::new(m20261126_000030_keep_progress_of_syncs::Migration),
             Box::new(m20261126_000040_create_followers::Migration),
+            Box::new(m20261127_000050_index_key_ids::Migration),
             Box::new(m20261127_000060_create_audit_events::Migration),
         ]
     }

@@ -62,7 +62,8 @@ impl Service {
             file_roots: vec![folder.path().join("files")].into(),
         };
         let sessions = Sessions::new(store.clone(), vault.clone(), registry.clone(), resources);
-        let syncs = Syncs::new(store.clone(), index.clone(), sessions, Events::default());
+        let disk = Arc::new(crate::disk::Disk::of(folder.path()));
+        let syncs = Syncs::new(store.clone(), index.clone(), sessions, Events::default(), disk);
         let catalog = Arc::new(Catalog::new(&registry).expect("a catalogue"));
         let admin = SecretString::from(ADMIN);
         let keys = Arc::new(Keys::new(store.clone(), pages.clone(), Some(&admin)));

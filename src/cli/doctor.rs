@@ -14,8 +14,8 @@ use super::say;
 use crate::config::{Config, Database, KeySource};
 use crate::connectors::builtin;
 use crate::connectors::catalogue::check_specs;
+use crate::keys::encryption::CANARY;
 use crate::secrets::{Vault, source};
-use crate::server::CANARY;
 use crate::store::Store;
 
 /// How a check went.
@@ -105,7 +105,7 @@ fn print(findings: &[Finding], json: bool) {
 async fn examine(config: &Config, findings: &mut Findings) {
     let is_running = data_dir(&config.data_dir, findings);
     disk::check(&config.data_dir, findings);
-    let vault = encryption_key(config, findings);
+    let vault = encryption_key(config, findings).await;
     store(config, vault.as_ref(), findings).await;
     ports(config, is_running, findings).await;
     for root in config.file_roots.iter().filter(|root| !root.is_dir()) {
@@ -150,7 +150,7 @@ fn is_open(path: &Path) -> bool {
     File::open(path).and_then(|folder| source::is_open_to_others(&folder)).unwrap_or(false)
 }
 
-fn encryption_key(config: &Config, findings: &mut Findings) -> Option<Vault> {
+async fn encryption_key(config: &Config, findings: &mut Findings) -> Option<Vault> {
     const CHECK: &str = "encryption key";
     if let KeySource::Embedded(path) = &config.encryption_key
         && !path.exists()
@@ -158,12 +158,17 @@ fn encryption_key(config: &Config, findings: &mut Findings) -> Option<Vault> {
         findings.ok(CHECK, format!("`{}` will be made at the first start", path.display()));
         return None;
     }
-    match source::load(&config.encryption_key) {
-        Ok(keys) => {
-            let vault = Vault::new(keys);
-            findings.ok(CHECK, format!("key {} seals", vault.primary_key_id()));
-            Some(vault)
-        }
+    match Vault::load(&config.encryption_key, config.transit.as_ref()).await {
+        Ok(vault) => match vault.primary().await {
+            Ok(primary) => {
+                findings.ok(CHECK, format!("key {primary} seals"));
+                Some(vault)
+            }
+            Err(error) => {
+                findings.fail(CHECK, error.to_string(), "check --transit-url, its certificate and the token's policy");
+                None
+            }
+        },
         Err(error) => {
             let mend = "restore the key file, or make one for a new store with `tributary keys encryption > FILE`";
             findings.fail(CHECK, chain(&error), mend);
@@ -189,7 +194,28 @@ async fn store(config: &Config, vault: Option<&Vault>, findings: &mut Findings) 
         Err(error) => findings.fail(CHECK, chain(&error), "check that the database is up"),
     }
     canary(&store, vault, findings).await;
+    if let Some(vault) = vault {
+        old_keys(&store, vault, findings).await;
+    }
     store.close().await;
+}
+
+async fn old_keys(store: &Store, vault: &Vault, findings: &mut Findings) {
+    const CHECK: &str = "credentials";
+    let groups = match store.credentials_by_key().await {
+        Ok(groups) => groups,
+        Err(error) => return findings.fail(CHECK, chain(&error), "check that the database is up"),
+    };
+    let Ok(primary) = vault.primary().await else { return };
+    for (key, records) in groups.into_iter().filter(|(key, _)| *key != primary) {
+        let detail = format!("{records} are sealed with the key {key}");
+        if vault.has(&key).await {
+            findings.warn(CHECK, detail, "`tributary keys rotate` brings them under the primary key");
+        } else {
+            let mend = "add that key to those that are given; without it these credentials do not open";
+            findings.fail(CHECK, format!("{detail}, which is not at hand"), mend);
+        }
+    }
 }
 
 async fn canary(store: &Store, vault: Option<&Vault>, findings: &mut Findings) {
@@ -200,7 +226,11 @@ async fn canary(store: &Store, vault: Option<&Vault>, findings: &mut Findings) {
         Err(error) => return findings.fail(CHECK, chain(&error), "check that the database is up"),
     };
     let mend = "give the key that this store was written with; without it no stored credential opens";
-    match vault.map(|vault| vault.check_canary(&stored)) {
+    let checked = match vault {
+        Some(vault) => Some(vault.check_canary(&stored).await),
+        None => None,
+    };
+    match checked {
         Some(Ok(())) => findings.ok(CHECK, "the key is the one that the store was written with"),
         Some(Err(error)) => findings.fail(CHECK, error.to_string(), mend),
         None => findings.fail(CHECK, "the store was written with a key that is not at hand", mend),

@@ -1,6 +1,8 @@
 //! `tributary keys`: API keys by the store itself, so that an operator who lost
 //! every key gets in again, and encryption keys.
 
+mod rotate;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -31,6 +33,10 @@ pub enum Command {
     Revoke(Revoke),
     /// Print a new encryption key, for --encryption-key-file.
     Encryption,
+    /// Bring every stored credential under the primary encryption key, while
+    /// servers go on; start it again to go on where it was stopped.
+    #[command(alias = "rotate-key")]
+    Rotate(rotate::Rotate),
 }
 
 /// A key to make.
@@ -71,6 +77,7 @@ pub async fn run(command: Command, json: bool) -> Result<(), Failure> {
             encryption(json);
             Ok(())
         }
+        Command::Rotate(rotate) => rotate::run(rotate, json).await,
     }
 }
 

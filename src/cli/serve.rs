@@ -25,14 +25,42 @@ pub async fn run(serve: Serve, json: bool) -> Result<(), Failure> {
     let guard = telemetry::init(&config.telemetry).map_err(|error| Failure::of(Kind::Usage, &error))?;
     // Before the start, so that a signal during it is not lost.
     let stop = stop_signal()?;
+    let reload = hangups()?;
     let running = server::start(config, Options::default()).await?;
     announce(&running, json);
-    stop.await;
+    tokio::select! {
+        () = stop => {}
+        () = reload_when_told(&running, reload) => {}
+    }
     info!("stopping");
     running.shutdown().await;
     // Flushing waits for the collector, on a thread that may wait.
     let _ = tokio::task::spawn_blocking(move || guard.shutdown()).await;
     Ok(())
+}
+
+/// SIGHUP: what comes from outside is read anew.
+#[cfg(unix)]
+fn hangups() -> Result<signal::unix::Signal, Failure> {
+    Ok(signal::unix::signal(signal::unix::SignalKind::hangup())?)
+}
+
+#[cfg(unix)]
+async fn reload_when_told(running: &Running, mut hangups: signal::unix::Signal) {
+    while hangups.recv().await.is_some() {
+        running.reload_encryption_keys().await;
+    }
+    std::future::pending().await
+}
+
+#[cfg(not(unix))]
+fn hangups() -> Result<(), Failure> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn reload_when_told(_: &Running, (): ()) {
+    std::future::pending().await
 }
 
 fn announce(running: &Running, json: bool) {

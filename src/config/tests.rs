@@ -161,3 +161,25 @@ fn what_is_printed_is_complete_reads_back_and_holds_no_secret() {
     assert_eq!(table["workers"].as_integer(), Some(2));
     assert_eq!(table["cors_origins"][0].as_str(), Some("https://a.example"));
 }
+
+#[test]
+fn a_keeper_is_reached_over_tls_and_needs_exactly_one_token() {
+    let with = |pairs: &[(&str, &str)]| problems("", &[], pairs).join("\n");
+    let url = ("TRIBUTARY_TRANSIT_URL", "https://bao.example:8200");
+    let token = ("TRIBUTARY_TRANSIT_TOKEN", MARKER);
+    let file = ("TRIBUTARY_TRANSIT_TOKEN_FILE", "t");
+    assert!(with(&[url]).contains("needs a token"));
+    assert!(with(&[file]).contains("no meaning without"));
+    assert!(with(&[url, token, file]).contains("one is enough"));
+    for odd in ["http://bao.example:8200", "https://me@bao.example", "https://bao.example/v1", "bao.example"] {
+        let refused = with(&[("TRIBUTARY_TRANSIT_URL", odd), token]);
+        assert!(refused.contains("https://host:port") && !refused.contains(MARKER), "{odd}: {refused}");
+    }
+    assert!(with(&[url, token, ("TRIBUTARY_TRANSIT_KEY", "../sys/seal")]).contains("TRIBUTARY_TRANSIT_KEY"));
+    for good in [url, ("TRIBUTARY_TRANSIT_URL", "http://127.0.0.1:8200")] {
+        let config = Config::load(None, &[], variables(&[good, token])).unwrap();
+        assert!(!format!("{config:?}").contains(MARKER));
+        let keeper = config.transit.unwrap();
+        assert_eq!((keeper.mount.as_str(), keeper.key.as_str()), ("transit", "tributary"));
+    }
+}

@@ -28,7 +28,7 @@ impl Reader {
         self.problems
     }
 
-    fn refuse(&mut self, name: &str, message: impl std::fmt::Display) {
+    pub(super) fn refuse(&mut self, name: &str, message: impl std::fmt::Display) {
         let origin = self.origin(name);
         let message = match origin {
             Origin::File(_) | Origin::Default => format!("`{name}` {message}"),
@@ -45,7 +45,7 @@ impl Reader {
         self.layers.get(name).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
-    fn is_set(&self, name: &str) -> bool {
+    pub(super) fn is_set(&self, name: &str) -> bool {
         self.layers.get(name).is_some()
     }
 
@@ -192,7 +192,7 @@ impl Reader {
         Some(SecretString::from(secret))
     }
 
-    fn secret(&self, name: &'static str) -> Option<String> {
+    pub(super) fn secret(&self, name: &'static str) -> Option<String> {
         match self.layers.get(name) {
             Some((Raw::Text(text), _)) => Some(text.trim().to_owned()),
             Some((Raw::List(_), _)) | None => None,

@@ -51,7 +51,8 @@ impl Connections {
         given_etag: Option<&str>,
     ) -> Result<View, Error> {
         let connection = self.find(caller, id).await?;
-        let new = self.new_credentials(&connection, self.source(&connection)?, credentials)?;
+        self.syncs.disk().require_room()?;
+        let new = self.new_credentials(&connection, self.source(&connection)?, credentials).await?;
         let expected = etag::expected(given_etag, connection.version)?;
         let updated = self.store.replace_credentials(&connection.id, expected, new).await;
         self.view(updated.map_err(|error| update_error(&connection.id, error))?).await
@@ -68,10 +69,11 @@ impl Connections {
         given_etag: Option<&str>,
     ) -> Result<View, Error> {
         let connection = self.find(caller, id).await?;
+        self.syncs.disk().require_room()?;
         let source = self.source(&connection)?;
         let config = checked_config(source, config)?;
         let new = match credentials {
-            Some(credentials) => Some(self.new_credentials(&connection, source, credentials)?),
+            Some(credentials) => Some(self.new_credentials(&connection, source, credentials).await?),
             None if is_bound_elsewhere(source, &connection, &config) => return Err(credentials_needed()),
             None => None,
         };
@@ -100,7 +102,7 @@ impl Connections {
         Ok(ConnectionPatch { name, description, paused, schedule })
     }
 
-    fn new_credentials(
+    async fn new_credentials(
         &self,
         connection: &Connection,
         source: &Source,
@@ -109,7 +111,7 @@ impl Connections {
         let credentials = checked_credentials(source, credentials)?;
         let version = connection.credentials_version;
         Ok(NewCredentials {
-            sealed: self.seal(&connection.collection, &connection.id, version + 1, &credentials)?,
+            sealed: self.seal(&connection.collection, &connection.id, version + 1, &credentials).await?,
             fields: credentials.keys().cloned().collect(),
             expected_credentials_version: version,
         })

@@ -77,11 +77,12 @@ impl Connections {
     /// Makes the connection. The answer to an idempotency key is stored together
     /// with it: a crash in between would otherwise make it twice.
     pub async fn create(&self, admitted: Admitted, answer: Option<Answer<View>>) -> Result<View, Error> {
+        self.syncs.disk().require_room()?;
         let answer = answer.map(|answer| -> Answer<Connection> {
             Box::new(move |connection| answer(&View::of_new(connection.clone())))
         });
         let id = ConnectionId::mint();
-        let sealed = self.seal(&admitted.collection, &id, 1, &admitted.credentials)?;
+        let sealed = self.seal(&admitted.collection, &id, 1, &admitted.credentials).await?;
         let (schedule, next_run_at) = admitted.schedule.map_or((None, None), |(schedule, next)| (Some(schedule), next));
         let new = NewConnection {
             id,

@@ -18,6 +18,7 @@ mod read;
 mod room;
 mod schema;
 mod search;
+pub mod snapshot;
 mod stems;
 mod text;
 mod words;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tantivy::indexer::UserOperation;
 
+use crate::disk::Disk;
 use crate::failpoint;
 use crate::filter::FieldKind;
 use crate::ids::{CollectionId, ConnectionId};
@@ -62,6 +64,8 @@ pub struct TantivyIndex {
 
 struct Shared {
     root: PathBuf,
+    disk: Option<Arc<Disk>>,
+    set_aside: Mutex<Vec<CollectionId>>,
     collections: Mutex<HashMap<CollectionId, Arc<Collection>>>,
 }
 
@@ -69,9 +73,48 @@ impl TantivyIndex {
     /// Keeps the indexes below a data directory. Each is opened when it is first
     /// needed.
     pub fn open(data_dir: &Path) -> Result<Self, IndexError> {
+        Self::with(data_dir, None)
+    }
+
+    /// The same, which takes nothing in while the disk is nearly full.
+    pub fn open_on(data_dir: &Path, disk: Arc<Disk>) -> Result<Self, IndexError> {
+        Self::with(data_dir, Some(disk))
+    }
+
+    fn with(data_dir: &Path, disk: Option<Arc<Disk>>) -> Result<Self, IndexError> {
         let root = data_dir.join("index");
         std::fs::create_dir_all(&root).map_err(from_io)?;
-        Ok(Self { shared: Arc::new(Shared { root, collections: Mutex::new(HashMap::new()) }) })
+        Ok(Self { shared: Arc::new(Shared { root, disk, set_aside: Mutex::default(), collections: Mutex::default() }) })
+    }
+
+    /// The connections that a collection has documents of.
+    pub async fn connections(&self, collection: &CollectionId) -> Result<HashSet<ConnectionId>, IndexError> {
+        self.read(collection, |collection| {
+            let heads = read::heads(&collection.fields, &collection.searcher(), "");
+            let heads = heads.map_err(|cause| collection.failure(cause))?;
+            heads.keys().filter_map(|head| head.split_once('\0')).map(|(id, _)| id.parse().map_err(failed)).collect()
+        })
+        .await
+    }
+
+    /// Reads these indexes from end to end, one after the other, and sets aside what
+    /// is damaged. What a disk has lost would otherwise be noticed when it is looked
+    /// for, or never.
+    pub async fn verify(&self, collections: HashSet<CollectionId>) -> Result<(), IndexError> {
+        for id in collections {
+            self.blocking(move |shared| shared.verify(&id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits what is pending and lets go of every writer; each opens again when
+    /// it is needed.
+    pub async fn close(&self) -> Result<(), IndexError> {
+        self.blocking(|shared| {
+            let open: Vec<Arc<Collection>> = shared.collections().values().cloned().collect();
+            open.iter().try_for_each(|collection| collection.tend(Duration::ZERO))
+        })
+        .await
     }
 
     /// Runs work on the blocking pool.
@@ -142,8 +185,9 @@ impl Shared {
                     collection = %id,
                     error = &damaged as &dyn std::error::Error,
                     kept = %aside.display(),
-                    "the index cannot be used and was set aside; run its connections to fill a new one"
+                    "the index cannot be used and was set aside; syncs fill a new one"
                 );
+                self.note_set_aside(id);
                 Collection::open(id.clone(), &folder)?
             }
             opened => opened?,
@@ -153,7 +197,34 @@ impl Shared {
         Ok(collection)
     }
 
+    fn note_set_aside(&self, id: &CollectionId) {
+        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
+    }
+
+    /// Reads the whole index of a collection, and sets it aside where a file is not
+    /// what was written.
+    fn verify(&self, id: &CollectionId) -> Result<(), IndexError> {
+        let Some(collection) = self.existing(id)? else { return Ok(()) };
+        if !collection.is_damaged()? {
+            return Ok(());
+        }
+        collection.retire();
+        let mut collections = self.collections();
+        collections.remove(id);
+        let aside = set_aside(&self.folder(id))?;
+        tracing::error!(
+            collection = %id,
+            kept = %aside.display(),
+            "the index is not what was written and was set aside; syncs fill a new one"
+        );
+        self.note_set_aside(id);
+        Ok(())
+    }
+
     fn apply(&self, target: &Target, epoch: Epoch, changes: Vec<Change>) -> Result<(), IndexError> {
+        if self.disk.as_ref().is_some_and(|disk| disk.is_low()) {
+            return Err(IndexError::StorageFull("less than the reserve is free".into()));
+        }
         let collection = self.existing_or_new(&target.collection)?;
         // Documents are built before any lock is taken.
         let mut operations = Vec::with_capacity(changes.len() * 2);
@@ -369,6 +440,10 @@ impl Index for TantivyIndex {
                 .map_err(|cause| collection.failure(cause))
         })
         .await
+    }
+
+    async fn set_aside(&self) -> Result<Vec<CollectionId>, IndexError> {
+        Ok(std::mem::take(&mut *self.shared.set_aside.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     async fn tend(&self) -> Result<(), IndexError> {

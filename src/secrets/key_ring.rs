@@ -1,6 +1,7 @@
 //! Key-encryption keys: several that open, the first of which seals.
 
 use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -85,14 +86,41 @@ fn derive(master: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
 
 /// The keys at hand; never empty. The first is the primary.
 pub struct KeyRing {
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
+}
+
+/// A ring that may be replaced by another while it is used.
+#[derive(Clone)]
+pub(crate) struct SharedRing(Arc<RwLock<Arc<KeyRing>>>);
+
+impl SharedRing {
+    pub(crate) fn new(ring: KeyRing) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(ring))))
+    }
+
+    /// The ring as it is now.
+    pub(crate) fn now(&self) -> Arc<KeyRing> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another in its place, together with those keys that it lacks and that
+    /// are to stay; answers the ids of those.
+    pub(crate) fn replace(&self, mut ring: KeyRing, stays: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let lacking: Vec<_> =
+            place.keys.iter().filter(|key| ring.get(&key.id).is_none() && stays(&key.id)).cloned().collect();
+        let ids = lacking.iter().map(|key| key.id.clone()).collect();
+        ring.keys.extend(lacking);
+        *place = Arc::new(ring);
+        ids
+    }
 }
 
 impl KeyRing {
     /// Reads a key file: one key of 32 bytes a line in base64 or hex, the primary
     /// first. Empty lines and those that begin with `#` do not count.
     pub fn from_text(text: &str) -> Result<Self, KeyRingError> {
-        let mut keys: Vec<Key> = Vec::new();
+        let mut keys: Vec<Arc<Key>> = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let (number, line) = (index + 1, line.trim());
             if line.is_empty() || line.starts_with('#') {
@@ -106,7 +134,7 @@ impl KeyRing {
             if keys.iter().any(|other| other.id == key.id) {
                 return Err(KeyRingError::Repeated { line: number });
             }
-            keys.push(key);
+            keys.push(Arc::new(key));
         }
         if keys.is_empty() { Err(KeyRingError::Empty) } else { Ok(Self { keys }) }
     }
@@ -118,7 +146,7 @@ impl KeyRing {
         let encoded = Zeroizing::new(STANDARD.encode(master.as_slice()));
         let text =
             format!("# Tributary encryption key {}. Without it no stored credential opens.\n{}\n", key.id, *encoded);
-        (Self { keys: vec![key] }, SecretString::from(text))
+        (Self { keys: vec![Arc::new(key)] }, SecretString::from(text))
     }
 
     /// Ids, the primary's first.
@@ -131,11 +159,11 @@ impl KeyRing {
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Key> {
-        self.keys.iter().find(|key| key.id == id)
+        self.keys.iter().find(|key| key.id == id).map(Arc::as_ref)
     }
 
-    pub(crate) fn keys(&self) -> &[Key] {
-        &self.keys
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().map(Arc::as_ref)
     }
 }
 

@@ -1,13 +1,10 @@
 //! Page tokens: a position in one list with the same arguments, for a limited
 //! time, that a caller can neither read nor make up.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use zeroize::Zeroizing;
 
-use super::key_ring::KeyRing;
+use super::key_ring::SharedRing;
 use super::{decrypt, encrypt};
 
 const CONTEXT: &[u8] = b"tributary page token";
@@ -31,13 +28,13 @@ pub enum TokenError {
 /// Seals and opens page tokens.
 #[derive(Clone)]
 pub struct TokenSealer {
-    /// The primary first. Others only open.
-    keys: Arc<[Zeroizing<[u8; 32]>]>,
+    /// Its primary seals. Others only open.
+    ring: SharedRing,
 }
 
 impl TokenSealer {
-    pub(crate) fn new(ring: &KeyRing) -> Self {
-        Self { keys: ring.keys().iter().map(|key| Zeroizing::new(*key.paging())).collect() }
+    pub(crate) fn new(ring: SharedRing) -> Self {
+        Self { ring }
     }
 
     /// A token for a position in a list. `arguments_hash` stands for everything
@@ -49,8 +46,8 @@ impl TokenSealer {
         plain.extend_from_slice(&(list.len() as u32).to_be_bytes());
         plain.extend_from_slice(list.as_bytes());
         plain.extend_from_slice(position);
-        let key = self.keys.first().expect("a ring is never empty");
-        URL_SAFE_NO_PAD.encode(encrypt(key, &plain, CONTEXT).expect("a position is far below the cipher's limit"))
+        let sealed = encrypt(self.ring.now().primary().paging(), &plain, CONTEXT);
+        URL_SAFE_NO_PAD.encode(sealed.expect("a position is far below the cipher's limit"))
     }
 
     /// The position, if the token is ours, fits the call and is still good.
@@ -59,8 +56,9 @@ impl TokenSealer {
             return Err(TokenError::Malformed);
         }
         let sealed = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Malformed)?;
-        let plain =
-            self.keys.iter().find_map(|key| decrypt(key, &sealed, CONTEXT).ok()).ok_or(TokenError::Malformed)?;
+        let ring = self.ring.now();
+        let plain = ring.keys().find_map(|key| decrypt(key.paging(), &sealed, CONTEXT).ok());
+        let plain = plain.ok_or(TokenError::Malformed)?;
         let parts = Parts::read(&plain).ok_or(TokenError::Malformed)?;
         if parts.list != list.as_bytes() || parts.arguments_hash != arguments_hash {
             return Err(TokenError::OtherCall);

@@ -34,6 +34,15 @@ pub enum SourceError {
     /// The command did not give keys.
     #[error("the encryption key command failed")]
     Command(#[source] io::Error),
+    /// What is needed to ask a keeper cannot be read.
+    #[error("the root certificate `{path}` for the keeper of the encryption key cannot be used")]
+    Root {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What was read are no keys.
     #[error("{place} holds no usable encryption key")]
     Keys {
@@ -63,6 +72,55 @@ pub fn load(source: &KeySource) -> Result<KeyRing, SourceError> {
         }
     };
     KeyRing::from_text(&text).map_err(|cause| SourceError::Keys { place, cause })
+}
+
+/// The keys, read where a file or a command may take its time.
+pub async fn load_aside(source: &KeySource) -> Result<KeyRing, SourceError> {
+    let source = source.clone();
+    let reading = tokio::task::spawn_blocking(move || load(&source)).await;
+    reading.unwrap_or_else(|panicked| Err(SourceError::Command(io::Error::other(panicked))))
+}
+
+/// Puts a new key before those of a key file, and answers its id. The file is
+/// replaced as a whole, with its mode and owner.
+pub fn prepend(path: &Path) -> Result<String, SourceError> {
+    let failed = |cause| SourceError::File { path: path.to_owned(), cause };
+    let old = read(path).map_err(failed)?;
+    KeyRing::from_text(&old).map_err(|cause| SourceError::Keys { place: format!("`{}`", path.display()), cause })?;
+    let (keys, new) = KeyRing::generate();
+    let text = Zeroizing::new(format!("{}{}", new.expose_secret(), *old));
+    replace(path, &text).map_err(failed)?;
+    Ok(keys.ids().concat())
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // Behind a link, what it leads to is replaced.
+    let path = path.canonicalize()?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let draft = folder.join(format!(".encryption.key.{}", ulid::Ulid::new()));
+    let replaced =
+        write_private(&draft, text).and_then(|()| owned_alike(&draft, &path)).and_then(|()| fs::rename(&draft, &path));
+    if replaced.is_err() {
+        // It may not even be there.
+        let _ = fs::remove_file(&draft);
+    }
+    replaced?;
+    File::open(folder)?.sync_all()
+}
+
+/// Gives a file the owner and mode of another, so that who reads the one can read
+/// the other.
+fn owned_alike(path: &Path, other: &Path) -> io::Result<()> {
+    let like = fs::metadata(other)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let draft = fs::metadata(path)?;
+        if (draft.uid(), draft.gid()) != (like.uid(), like.gid()) {
+            std::os::unix::fs::chown(path, Some(like.uid()), Some(like.gid()))?;
+        }
+    }
+    fs::set_permissions(path, like.permissions())
 }
 
 fn read_named(path: &Path) -> Result<(String, Zeroizing<String>), SourceError> {
@@ -169,6 +227,21 @@ mod tests {
         assert_eq!(first, second);
         assert!(!is_open_to_others(&File::open(&path).unwrap()).unwrap());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_key_goes_before_the_others_and_the_file_stays_whose_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("encryption.key");
+        let source = KeySource::Embedded(path.clone());
+        let old = load(&source).map(|ring| ring.ids()).unwrap();
+        let new = prepend(&path).unwrap();
+        assert_eq!(load(&source).map(|ring| ring.ids()).unwrap(), [new, old.concat()]);
+        assert!(!is_open_to_others(&File::open(&path).unwrap()).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::write(&path, "no key").unwrap();
+        assert!(prepend(&path).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "no key");
     }
 
     #[test]

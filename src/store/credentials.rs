@@ -2,7 +2,7 @@
 //! job of the connection is active.
 
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ActiveModelTrait as _, DatabaseTransaction, EntityTrait as _};
 use serde_json::{Map, Value};
 
 use crate::failpoint;
@@ -29,24 +29,6 @@ impl Store {
             credentials_version,
             collection: found.collection_id.parse().map_err(damaged)?,
         }))
-    }
-
-    /// Puts the same credentials, wrapped anew, in the place of the old; false
-    /// if they have been replaced meanwhile. For the rotation of keys.
-    pub async fn rewrap_credentials(
-        &self,
-        id: &ConnectionId,
-        credentials_version: i64,
-        sealed: &Sealed,
-    ) -> Result<bool, StoreError> {
-        let replaced = sealed_credential::Entity::update_many()
-            .set(rows::resealed(sealed))
-            .filter(sealed_credential::Column::ConnectionId.eq(id.as_str()))
-            .filter(sealed_credential::Column::CredentialsVersion.eq(credentials_version))
-            .exec(self.database())
-            .await
-            .map_err(fault)?;
-        Ok(replaced.rows_affected == 1)
     }
 
     /// Replaces the credentials, unless a job is active.

@@ -16,6 +16,8 @@ use crate::store::fault::{fault, io_fault, refused, sqlx_fault};
 /// Key of the advisory lock under which servers migrate one after the other.
 const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a statement waits for another process that writes to a SQLite file.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn open(url: &str) -> Result<DatabaseConnection, StoreError> {
     if let Some(path) = url.strip_prefix("sqlite://") {
@@ -34,8 +36,11 @@ async fn open_sqlite(path: &Path) -> Result<DatabaseConnection, StoreError> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
+        // What is deleted or replaced is overwritten: a wrapped key that is gone is
+        // gone from the file too.
+        .pragma("secure_delete", "ON")
         .disable_statement_logging();
     // One connection: SQLite has one writer, and ours never waits inside a
     // transaction for anything but SQLite.

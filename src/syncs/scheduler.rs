@@ -78,6 +78,10 @@ impl Syncs {
                 info!(connection = %connection.id, "a scheduled start was skipped: the connection is busy");
                 Ok(())
             }
+            Err(error) if error.reason() == Reason::StorageFull => {
+                info!(connection = %connection.id, "a scheduled start was skipped: the disk is nearly full");
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

@@ -11,12 +11,9 @@ use crate::connectors::erased::{DynConnector, Session};
 use crate::connectors::{ConnectorError, Registry, Resources};
 use crate::error::{Error, Reason};
 use crate::report::Report;
-use crate::secrets::{Binding, Sealed, Vault};
+use crate::secrets::{Binding, CREDENTIALS, Sealed, Vault};
 use crate::store::connections::Connection;
 use crate::store::{self, Store};
-
-/// Purpose that sealed credentials are bound to.
-pub const CREDENTIALS: &str = "credentials";
 
 /// Opens sessions.
 #[derive(Clone)]
@@ -48,7 +45,7 @@ impl Sessions {
         };
         let store::connections::Sealed { key_id, wrapped_key, ciphertext } = stored.sealed;
         let sealed = Sealed { key_id, wrapped_key, ciphertext };
-        let plain = self.vault.open(&binding, &sealed).map_err(Error::internal)?;
+        let plain = self.vault.open(&binding, &sealed).await?;
         let credentials: Map<String, Value> = serde_json::from_slice(&plain).map_err(Error::internal)?;
         self.open_with(&connection.source, credentials, connection.config.clone())
     }

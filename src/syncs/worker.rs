@@ -36,7 +36,7 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Transient failures in a row before a sync gives up.
 const MOST_RETRIES: u32 = 8;
 /// How long a full disk is waited for.
-const STORAGE_WAIT: Duration = Duration::from_secs(30);
+const STORAGE_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a sync waits after a transient failure: somewhere between the least
 /// and one that doubles with each failure, up to the most.
@@ -87,6 +87,11 @@ impl Workshop {
             // Listening begins before the look into the queue, so that no wake-up
             // falls between the two.
             let news = self.events.wait_for_work();
+            // What clears makes room; a sync would only find that there is none.
+            if kinds.contains(&JobKind::Sync) && self.syncs.disk().is_low() {
+                stop.run_until_cancelled(tokio::time::sleep(POLL_EVERY)).await;
+                continue;
+            }
             match self.engine.store.take(&self.name, kinds, LEASE).await {
                 Ok(Some(lease)) => {
                     self.events.work();
@@ -234,6 +239,11 @@ impl Workshop {
         };
         let (connection, session, salt) = match prepared.await {
             Ok(prepared) => prepared,
+            // A store or the keeper of the keys is away: nothing is wrong with the sync.
+            Err(error) if error.reason() == Reason::Unavailable => {
+                log_cause(&error);
+                return Left::waiting(sync, None, self.backoff.least, error.message());
+            }
             Err(error) => {
                 log_cause(&error);
                 return Left::failed(sync, error.reason(), error.message());

@@ -56,6 +56,13 @@ pub const ALL: &[Metric] = &[
         "From a commit, by the source's clock, until it is searchable",
     ),
     metric("tributary_follow_changes_total", Kind::Counter, Unit::Count, "Changes of records taken in by following"),
+    metric(
+        "tributary_credentials_under_old_keys",
+        Kind::Gauge,
+        Unit::Count,
+        "Stored credentials that are not sealed with this server's primary encryption key",
+    ),
+    metric("tributary_disk_free_bytes", Kind::Gauge, Unit::Bytes, "Room on the disk of the data directory"),
     metric("tributary_sync_duration_seconds", Kind::Histogram, Unit::Seconds, "Time that a worker held a sync"),
 ];
 

@@ -5,12 +5,14 @@
 
 mod audit;
 mod authorization;
+mod backup;
 mod canary;
 mod clients;
 mod connectors;
 mod crash;
 mod cursors;
 mod demo;
+mod deploy;
 mod documented;
 mod doors;
 mod egress;
@@ -19,6 +21,7 @@ mod follow;
 mod hostile;
 mod model;
 mod oidc;
+mod outages;
 mod plan;
 mod replay;
 mod stability;
@@ -28,3 +31,4 @@ mod support;
 mod syncs;
 mod tidy;
 mod unmoved;
+mod vault;

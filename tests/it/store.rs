@@ -14,6 +14,7 @@ use tributary::store::followers::FollowNote;
 use tributary::store::idempotency::{Begun, Completion};
 use tributary::store::keys::{CreateKeyError, NewKey};
 use tributary::store::queue::{CancelError, Commit, EnqueueError, Finish, FinishOutcome, Lease, LeaseError, NewSync};
+use tributary::store::rewrap::Rewrapped;
 use tributary::store::syncs::{Counters, JobKind, LogLine, State, Sync, SyncErrorRow, Trigger};
 use tributary::store::{Store, StoreError, Visible};
 
@@ -103,6 +104,7 @@ on_both! {
     deleting_a_collection_takes_it_from_its_keys
     connections_page_in_every_order
     a_connection_round_trips_with_everything_it_has
+    credentials_are_wrapped_anew_only_where_they_are_still_what_was_read
     edits_that_matter_to_a_job_are_refused_while_it_is_active
     new_credentials_forget_what_was_known_of_the_old
     an_outcome_of_old_versions_is_not_noted
@@ -411,8 +413,27 @@ async fn a_connection_round_trips_with_everything_it_has(bench: Bench) {
     let changed = store.update_connection(&new.id, Some(1), patch).await.expect("it changes");
     assert_eq!((changed.name.as_str(), changed.schedule, changed.version), ("sales", None, 2));
     assert_eq!(changed.description.as_deref(), Some("orders"));
-    assert!(store.rewrap_credentials(&new.id, 1, &sealed("two")).await.expect("it answers"));
-    assert!(!store.rewrap_credentials(&new.id, 2, &sealed("three")).await.expect("it answers"));
+}
+
+async fn credentials_are_wrapped_anew_only_where_they_are_still_what_was_read(bench: Bench) {
+    let store = &bench.store;
+    let made = connection(store).await;
+    let beside = async |key| store.credentials_beside(key, None, 9).await.expect("it answers").len();
+    assert_eq!((beside("k1").await, beside("k2").await), (0, 1));
+    let wrapped = |version, old: &str, key: &str| Rewrapped {
+        connection: made.id.clone(),
+        credentials_version: version,
+        old_key_id: old.into(),
+        sealed: Sealed { key_id: key.into(), wrapped_key: vec![7], ciphertext: b"ignored".to_vec() },
+    };
+    let rewrap = async |new: Rewrapped| store.rewrap_credentials(&[new]).await.expect("it answers");
+    assert_eq!(rewrap(wrapped(2, "k1", "k2")).await, 0, "the credentials were replaced");
+    assert_eq!(rewrap(wrapped(1, "k1", "k2")).await, 1);
+    assert_eq!(rewrap(wrapped(1, "k1", "k3")).await, 0, "another rotation was first");
+    let kept = store.sealed_credentials(&made.id).await.expect("it answers").expect("credentials").sealed;
+    assert!(kept.key_id == "k2" && kept.wrapped_key == [7] && kept.ciphertext == b"one");
+    assert_eq!(store.credentials_by_key().await.expect("it answers"), [("k2".to_owned(), 1)]);
+    assert!(store.forget_overwritten().await.expect("it answers"));
 }
 
 async fn edits_that_matter_to_a_job_are_refused_while_it_is_active(bench: Bench) {

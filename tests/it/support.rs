@@ -5,6 +5,7 @@
 #![allow(unreachable_pub)]
 
 pub mod canary;
+pub mod crowd;
 pub mod grpc;
 pub mod names;
 pub mod oidc;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{Duration, Instant};
 
 use tantivy::directory::MmapDirectory;
+use tantivy::directory::error::OpenReadError;
 use tantivy::indexer::{IndexWriterOptions, UserOperation};
 use tantivy::schema::Term;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentReader, TantivyError};
@@ -375,6 +376,27 @@ impl Collection {
         drop(writer);
         reloaded?;
         closed.map_err(|cause| self.failure(cause))
+    }
+
+    /// Reads every file of the last commit; true when one is not what was written.
+    pub(crate) fn is_damaged(&self) -> Result<bool, IndexError> {
+        let files = self.index.load_metas().map_err(|cause| self.failure(cause))?.list_segment_files();
+        for file in files {
+            match self.index.directory().validate_checksum(&file) {
+                Ok(true) => {}
+                // Segments name files that they need not have, or were merged away.
+                Err(OpenReadError::FileDoesNotExist(_)) => {}
+                Ok(false) | Err(_) => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Nobody can write any more; whoever still reads sees what was there.
+    pub(crate) fn retire(&self) {
+        let mut writer = self.write_lock();
+        // What cannot be merged any more does not matter.
+        let _ = close(std::mem::replace(&mut *writer, Writer::Dropped));
     }
 
     /// Removes the folder. Whoever still holds this finds it empty or failing.
