@@ -1,5 +1,8 @@
 //! `tributary serve`.
 
+#[cfg(unix)]
+mod descriptors;
+
 use clap::Args;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -23,11 +26,16 @@ pub struct Serve {
 pub async fn run(serve: Serve, json: bool) -> Result<(), Failure> {
     let config = serve.settings.load()?;
     let guard = telemetry::init(&config.telemetry).map_err(|error| Failure::of(Kind::Usage, &error))?;
+    #[cfg(unix)]
+    descriptors::raise_limit();
     // Before the start, so that a signal during it is not lost.
     let stop = stop_signal()?;
     let running = server::start(config, Options::default()).await?;
     announce(&running, json);
-    stop.await;
+    tokio::select! {
+        () = stop => {}
+        () = reload_at_signals(&running)? => {}
+    }
     info!("stopping");
     running.shutdown().await;
     // Flushing waits for the collector, on a thread that may wait.
@@ -44,12 +52,37 @@ fn announce(running: &Running, json: bool) {
         }));
     }
     for address in running.addresses() {
-        say(format_args!("listening on http://{address} (REST, gRPC and gRPC-Web; the API page is at /docs)"));
+        say(format_args!(
+            "listening on {}://{address} (REST, gRPC and gRPC-Web; the API page is at /docs)",
+            running.scheme()
+        ));
     }
     if let Some(key) = running.admin_key() {
         say("the admin key, shown this once; keep it:");
         say(format_args!("  {}", key.expose_secret()));
     }
+}
+
+/// Takes the TLS files as they are now, at each SIGHUP. A server without TLS leaves
+/// the signal its usual meaning.
+#[cfg(unix)]
+fn reload_at_signals(running: &Running) -> Result<impl Future<Output = ()>, Failure> {
+    let kind = signal::unix::SignalKind::hangup();
+    let mut hangups = running.has_tls().then(|| signal::unix::signal(kind)).transpose()?;
+    Ok(async move {
+        while let Some(hangups) = &mut hangups
+            && hangups.recv().await.is_some()
+        {
+            running.reload_tls();
+        }
+        std::future::pending().await
+    })
+}
+
+/// Without signals the changed files are found all the same.
+#[cfg(not(unix))]
+fn reload_at_signals(_: &Running) -> Result<impl Future<Output = ()>, Failure> {
+    Ok(std::future::pending())
 }
 
 /// Resolves at the first order to stop.
@@ -76,9 +109,11 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let kind = match &error {
             StartError::Store(_) => Kind::Unreachable,
-            StartError::Key(_) | StartError::WrongKey(_) | StartError::Setting(_) | StartError::Listen { .. } => {
-                Kind::Usage
-            }
+            StartError::Key(_)
+            | StartError::WrongKey(_)
+            | StartError::Tls(_)
+            | StartError::Setting(_)
+            | StartError::Listen { .. } => Kind::Usage,
             StartError::DataDir { .. } | StartError::InUse(_) | StartError::Index(_) | StartError::Parts(_) => {
                 Kind::Failed
             }

@@ -18,9 +18,15 @@ pub struct Process {
 impl Process {
     /// Starts it on a data directory.
     pub fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, [])
+    }
+
+    /// Starts it with more flags.
+    pub fn start_with(data_dir: &Path, flags: impl IntoIterator<Item = String>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
             .arg(data_dir)
+            .args(flags)
             .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
             .stdout(Stdio::piped())
             .spawn()
@@ -39,6 +45,11 @@ impl Process {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.base));
         let request = request.bearer_auth(ADMIN_KEY);
         send(if let Some(body) = body { request.json(&body) } else { request }).await.ok()
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
     }
 
     /// Its number among processes.
