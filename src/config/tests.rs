@@ -126,6 +126,9 @@ fn an_identity_provider_is_named_whole_or_not_at_all() {
         let refused = problems(&whole.replace("https://id.example", odd), &[], &[]).join("\n");
         assert!(refused.contains("oidc_issuer"), "{odd}: {refused}");
     }
+}
+
+#[test]
 fn beyond_loopback_needs_tls_or_a_proxy_and_the_refusal_names_both_ways_out() {
     for address in ["0.0.0.0:8420", "[::]:8420", "192.0.2.1:8420"] {
         let listen = [("listen", format!("127.0.0.1:1,{address}"))];

@@ -15,7 +15,7 @@ fn limits() -> Limits {
 }
 
 fn caller() -> Caller {
-    Caller { key: KeyId::mint(), role: Role::Viewer, collections: Collections::All }
+    Caller { key: KeyId::mint(), subject: None, role: Role::Viewer, collections: Collections::All }
 }
 
 fn from(address: &str) -> Extensions {
