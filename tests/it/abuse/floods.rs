@@ -16,7 +16,7 @@ async fn streams_that_are_reset_at_once_are_endured() {
     // CVE-2023-44487.
     let victim = Victim::start().await;
     let block = request("GET", "/openapi.json", &[]);
-    let ended = victim
+    victim
         .endures(async {
             let mut raw = Raw::connect(victim.address(), WINDOW).await;
             let begun = std::time::Instant::now();
@@ -29,15 +29,12 @@ async fn streams_that_are_reset_at_once_are_endured() {
                 }
                 match tokio::time::timeout(FLOOD, raw.write(&burst)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) => return true,
-                    Err(_) => return false,
+                    // Thrown out, or kept waiting.
+                    Ok(Err(_)) | Err(_) => return,
                 }
             }
-            false
         })
         .await;
-    // Whoever goes on for so long either was thrown out or came at our pace.
-    println!("ended: {ended}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,24 +75,20 @@ async fn data_frames_without_data_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pings_settings_and_priorities_come_at_our_pace() {
-    const PRIORITY: u8 = 2;
+async fn pings_and_settings_come_at_our_pace() {
     let victim = Victim::start().await;
-    let floods = [
-        ("pings", frame(PING, 0, 0, &[7; 8])),
-        ("settings", frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
-        ("priorities", frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])),
-        ("unknown frames", frame(0xbb, 0, 0, &[0; 4])),
-    ];
+    let floods = [("pings", frame(PING, 0, 0, &[7; 8])), ("settings", frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]))];
     for (which, one) in floods {
-        victim
+        let many = one.repeat(100);
+        let acknowledged = victim
             .endures(async {
                 let mut raw = Raw::connect(victim.address(), WINDOW).await;
-                let (times, is_ended) = raw.flood(&one.repeat(100), FLOOD).await;
-                // A thousand at once and a thousand a second, and what buffers on the
-                // way hold; far more than that would be a flood.
-                assert!(is_ended || times < 2_500, "{times} hundred {which} were taken in {FLOOD:?}");
+                raw.acknowledged(&many, FLOOD).await
             })
             .await;
+        // A thousand at once and a thousand a second; without a budget there are many
+        // thousands a second.
+        let most = 1_000 + 1_000 * (FLOOD.as_secs() as usize + 1);
+        assert!((500..most).contains(&acknowledged), "{acknowledged} {which} were answered in {FLOOD:?}");
     }
 }

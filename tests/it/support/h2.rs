@@ -17,6 +17,7 @@ pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+pub const ACK: u8 = 1;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -25,6 +26,7 @@ const INITIAL_WINDOW_SIZE: u16 = 4;
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
+    pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
@@ -116,15 +118,33 @@ impl Raw {
         (times, is_ended)
     }
 
+    /// The same, while what comes back is read; how many acknowledgements there were.
+    pub async fn acknowledged(&mut self, bytes: &[u8], limit: Duration) -> usize {
+        let Self { reader, writer, .. } = self;
+        let mut acknowledged = 0;
+        let flood = async {
+            while writer.write_all(bytes).await.is_ok() {}
+            // Ended: what has come is still to be counted.
+            std::future::pending::<()>().await;
+        };
+        let answers = async {
+            while let Some(frame) = next(reader).await {
+                acknowledged += usize::from(frame.flags & ACK != 0 && matches!(frame.kind, PING | SETTINGS));
+            }
+        };
+        let both = async {
+            tokio::select! {
+                () = flood => {}
+                () = answers => {}
+            }
+        };
+        let _ = tokio::time::timeout(limit, both).await;
+        acknowledged
+    }
+
     /// The next frame; none at the end.
     pub async fn read(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.reader.read_exact(&mut head).await.ok()?;
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        let mut payload = vec![0; length];
-        self.reader.read_exact(&mut payload).await.ok()?;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], stream, payload })
+        next(&mut self.reader).await
     }
 
     /// Reads until the server ends the connection, or for so long; the error code of
@@ -152,6 +172,16 @@ impl Raw {
         }
         None
     }
+}
+
+async fn next(reader: &mut OwnedReadHalf) -> Option<Frame> {
+    let mut head = [0; 9];
+    reader.read_exact(&mut head).await.ok()?;
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    let mut payload = vec![0; length];
+    reader.read_exact(&mut payload).await.ok()?;
+    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    Some(Frame { kind: head[3], flags: head[4], stream, payload })
 }
 
 /// The status at the front of an answer's header block.
