@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests reach their own servers")]
 #![allow(unreachable_pub, reason = "nothing outside can reach into a test binary")]
 
+mod abuse;
 mod audit;
 mod authorization;
 mod backup;
@@ -19,6 +20,7 @@ mod egress;
 mod faults;
 mod follow;
 mod hostile;
+mod limits;
 mod model;
 mod oidc;
 mod outages;
@@ -30,5 +32,6 @@ mod stress;
 mod support;
 mod syncs;
 mod tidy;
+mod tls;
 mod unmoved;
 mod vault;
