@@ -41,10 +41,14 @@ use crate::proto::v1::source_service_server::SourceServiceServer;
 use crate::proto::v1::sync_service_server::SyncServiceServer;
 use crate::store::Store;
 
-/// Largest request; the gateway has the same limit.
-pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
-/// Largest answer.
-pub const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// How large messages may be, in bytes; the gateway has the same limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Largest request.
+    pub request: usize,
+    /// Largest answer.
+    pub answer: usize,
+}
 
 /// What the services work on.
 pub struct Domain {
@@ -87,10 +91,10 @@ pub fn service_names() -> Vec<String> {
 }
 
 macro_rules! limited {
-    ($server:ident, $service:expr) => {
+    ($sizes:expr, $server:ident, $service:expr) => {
         $server::new($service)
-            .max_decoding_message_size(MAX_REQUEST)
-            .max_encoding_message_size(MAX_ANSWER)
+            .max_decoding_message_size($sizes.request)
+            .max_encoding_message_size($sizes.answer)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Gzip)
@@ -102,17 +106,22 @@ pub fn router(
     domain: Domain,
     health: health::HealthService,
     gate: Gate,
+    sizes: Sizes,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let Domain { store, catalog, connections, collections, search, keys, history, syncs, audit, pages, stop } = domain;
     let mut routes = Routes::builder();
     routes
-        .add_service(limited!(SourceServiceServer, sources::Service::new(catalog, pages)))
-        .add_service(limited!(SourceConnectionServiceServer, connections::Service::new(connections, store.clone())))
-        .add_service(limited!(SyncServiceServer, syncs::Service::new(history, syncs, stop)))
-        .add_service(limited!(CollectionServiceServer, collections::Service::new(collections, store)))
-        .add_service(limited!(SearchServiceServer, search::Service::new(search)))
-        .add_service(limited!(ApiKeyServiceServer, keys::Service::new(keys)))
-        .add_service(limited!(AuditServiceServer, audit::Service::new(audit)))
+        .add_service(limited!(sizes, SourceServiceServer, sources::Service::new(catalog, pages)))
+        .add_service(limited!(
+            sizes,
+            SourceConnectionServiceServer,
+            connections::Service::new(connections, store.clone())
+        ))
+        .add_service(limited!(sizes, SyncServiceServer, syncs::Service::new(history, syncs, stop)))
+        .add_service(limited!(sizes, CollectionServiceServer, collections::Service::new(collections, store)))
+        .add_service(limited!(sizes, SearchServiceServer, search::Service::new(search)))
+        .add_service(limited!(sizes, ApiKeyServiceServer, keys::Service::new(keys)))
+        .add_service(limited!(sizes, AuditServiceServer, audit::Service::new(audit)))
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

@@ -1,8 +1,9 @@
-//! The gate before every RPC: request id, span, deadline, key, role.
+//! The gate before every RPC: request id, span, deadline, key, allowance, role.
 //!
 //! REST comes through here too, since the gateway calls the same router in
 //! process. No header is ever logged.
 
+pub mod allowances;
 mod audited;
 mod call;
 mod methods;
@@ -15,7 +16,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderValue};
 use tonic::{Code, Status};
 use tracing::{Instrument, Span};
 
@@ -24,6 +26,7 @@ use crate::audit::Audit;
 use crate::error::{Error, Reason};
 use crate::keys::Keys;
 use crate::oidc::Provider;
+use allowances::{Allowances, Left};
 use call::Call;
 pub use call::{Peer, RequestId};
 pub use methods::{Method, Methods, role};
@@ -34,8 +37,9 @@ const EXEMPT: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 /// Header and metadata that carry the request id, both ways.
 const REQUEST_ID: &str = "x-request-id";
 
-/// A check of nothing but the key, for the gateway to make before it parses.
-pub type PreCheck = Arc<dyn Fn(&HeaderMap) -> BoxFuture<'static, Result<(), Status>> + Send + Sync>;
+/// A check of key and allowance, for the gateway to make before it parses: what to
+/// add to the call, and to the answer's headers.
+pub type PreCheck = Arc<dyn Fn(&Parts) -> BoxFuture<'static, (Result<Extensions, Status>, HeaderMap)> + Send + Sync>;
 
 /// Turns the headers of a call into its caller.
 #[derive(Clone)]
@@ -64,15 +68,30 @@ impl Authenticator {
         vouched.ok_or_else(invalid_authentication)
     }
 
-    /// The check as the gateway takes it.
-    pub fn pre_check(&self) -> PreCheck {
+    /// The check as the gateway takes it. The call is counted here, and not again
+    /// when it comes to the gate.
+    pub fn pre_check(&self, allowances: Arc<Allowances>) -> PreCheck {
         let authenticator = self.clone();
-        Arc::new(move |headers| {
-            let authenticator = authenticator.clone();
-            let headers = credentials_of(headers);
-            async move { authenticator.authenticate(&headers).await.map(drop).map_err(Status::from) }.boxed()
+        Arc::new(move |parts| {
+            let (authenticator, allowances) = (authenticator.clone(), allowances.clone());
+            let (headers, mut extensions) = (credentials_of(&parts.headers), parts.extensions.clone());
+            async move {
+                let checked = authenticator.authenticate(&headers).await;
+                let (outcome, left) = allowances.count(checked, &extensions);
+                Allowances::mark(&mut extensions);
+                (outcome.map(|_| extensions).map_err(Status::from), headers_of(left.as_ref()))
+            }
+            .boxed()
         })
     }
+}
+
+fn headers_of(left: Option<&Left>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(left) = left {
+        left.write(&mut headers);
+    }
+    headers
 }
 
 /// The two headers that `authenticate` reads.
@@ -120,12 +139,13 @@ pub struct Gate {
     authenticator: Authenticator,
     methods: Methods,
     audit: Arc<Audit>,
+    allowances: Arc<Allowances>,
 }
 
 impl Gate {
     /// A gate for the methods of this API, which tells the log who passed.
-    pub fn new(authenticator: Authenticator, audit: Arc<Audit>) -> Self {
-        Self { authenticator, methods: Methods::of_this_api(), audit }
+    pub fn new(authenticator: Authenticator, audit: Arc<Audit>, allowances: Arc<Allowances>) -> Self {
+        Self { authenticator, methods: Methods::of_this_api(), audit, allowances }
     }
 
     /// Puts the gate before every route, the fallback included.
@@ -133,13 +153,20 @@ impl Gate {
         router.layer(axum::middleware::from_fn_with_state(Arc::new(self), pass))
     }
 
-    /// Who calls; nobody where no key is needed. An unknown method needs a key too:
-    /// nothing about the API is learnt without one.
-    async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
+    /// Who calls, and what is left to them; nobody where no key is needed. An unknown
+    /// method needs a key too: nothing about the API is learnt without one.
+    async fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> (Result<Option<Caller>, Error>, Option<Left>) {
         if EXEMPT.iter().any(|prefix| path.starts_with(prefix)) {
-            return Ok(None);
+            return (Ok(None), None);
         }
-        self.authenticator.authenticate(headers).await.map(Some)
+        let checked = self.authenticator.authenticate(headers).await;
+        let (counted, left) = self.allowances.count(checked, extensions);
+        (counted.map(Some), left)
     }
 }
 
@@ -148,21 +175,27 @@ async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -
     let path = request.uri().path().to_owned();
     let method = gate.methods.get(&path);
     let (call, span) = Call::begin(method, &request_id, request.headers());
-    let limit = method.filter(|method| !method.streams).and_then(|_| timeout(request.headers()));
+    let is_stream = method.is_some_and(|method| method.streams);
+    let limit = (!is_stream).then(|| gate.allowances.time(timeout(request.headers())));
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     request.extensions_mut().insert(request_id.clone());
 
     let answer = async {
-        match gate.admit(&path, request.headers()).await {
+        let (admitted, left) = gate.admit(&path, request.headers(), request.extensions()).await;
+        let mut response = match admitted {
             Ok(Some(caller)) => {
                 Span::current().record("caller.key", caller.key.as_str());
                 let audited = audited::Call::new(&gate.audit, method, &caller, peer, &request_id);
-                if let Some(Err(error)) = method.map(|method| caller.require(method.role)) {
-                    return audited.end(Status::from(error).into_http()).await;
+                let may = method.map_or(Ok(()), |method| caller.require(method.role));
+                match may.and_then(|()| gate.allowances.hold(&caller, is_stream)) {
+                    Ok(holding) => {
+                        request.extensions_mut().insert(caller);
+                        audited.announce(request.extensions_mut());
+                        let answer = completed(within(limit, next.run(request)).await);
+                        holding.until_the_end_of(audited.end(answer).await)
+                    }
+                    Err(error) => audited.end(Status::from(error).into_http()).await,
                 }
-                request.extensions_mut().insert(caller);
-                audited.announce(request.extensions_mut());
-                audited.end(completed(within(limit, next.run(request)).await)).await
             }
             // Health and reflection answer as their own protocols say.
             Ok(None) => next.run(request).await,
@@ -172,7 +205,9 @@ async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -
                 }
                 Status::from(error).into_http()
             }
-        }
+        };
+        response.headers_mut().extend(headers_of(left.as_ref()));
+        response
     };
     let mut response = answer.instrument(span).await;
     call.end(&response);

@@ -2,6 +2,7 @@
 //! `TRIBUTARY_*` variables, those to flags; [`settings::ALL`] is the one list of
 //! what there is. Everything wrong is said at once, with where it came from.
 
+mod doors;
 pub mod layers;
 pub mod print;
 pub mod settings;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+pub use doors::{Limits, TlsFiles};
 use layers::{Layers, Origin};
 pub use transit::{TransitConfig, TransitToken};
 use values::Reader;
@@ -25,6 +27,11 @@ use values::Reader;
 pub struct Config {
     /// Addresses to listen on; never empty.
     pub listen: Vec<SocketAddr>,
+    /// TLS of the listeners; without it they speak plain text.
+    pub tls: Option<TlsFiles>,
+    /// A proxy of the operator's stands before the server: it speaks TLS, and says
+    /// in `X-Forwarded-For` who calls.
+    pub behind_proxy: bool,
     /// Folder of everything that we keep.
     pub data_dir: PathBuf,
     /// URL of the metadata database, as given or of the SQLite file in the data
@@ -117,17 +124,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Limits of the doors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Longest body in bytes, also after it is decompressed.
-    pub max_body: usize,
-    /// Longest path and query in bytes.
-    pub max_uri: usize,
-    /// Longest headers in bytes, all together.
-    pub max_header: usize,
-}
-
 /// One setting with its value and where that came from.
 #[derive(Debug, Clone)]
 pub struct InForce {
@@ -145,6 +141,8 @@ pub struct InForce {
 pub enum Shown {
     /// A text.
     Text(String),
+    /// Yes or no.
+    Switch(bool),
     /// A number.
     Whole(u64),
     /// A list.
@@ -224,8 +222,12 @@ fn read(reader: &mut Reader) -> Config {
     let data_dir = PathBuf::from(reader.text("data_dir"));
     let (database, database_url) = reader.database(&data_dir);
     let encryption_key = reader.key_source(&data_dir, database);
+    let tls = reader.tls();
+    let behind_proxy = reader.switch("behind_proxy");
     Config {
-        listen: reader.addresses("listen"),
+        listen: reader.doors(tls.is_some() || behind_proxy),
+        tls,
+        behind_proxy,
         database_url,
         database,
         cors_origins: reader.origins("cors_origins"),
@@ -240,14 +242,10 @@ fn read(reader: &mut Reader) -> Config {
             log_format: if reader.text("log_format") == "json" { LogFormat::Json } else { LogFormat::Text },
             otlp_endpoint: reader.endpoint("otlp_endpoint"),
         },
-        limits: Limits {
-            max_body: reader.whole("max_body_bytes"),
-            max_uri: reader.whole("max_uri_bytes"),
-            max_header: reader.whole("max_header_bytes"),
-        },
+        limits: reader.limits(),
         oidc: reader.oidc(),
         audit_retention: Duration::from_secs(reader.whole("audit_retention_days") as u64 * 86_400),
-        shutdown_grace: Duration::from_secs(reader.whole("shutdown_grace_seconds") as u64),
+        shutdown_grace: reader.seconds("shutdown_grace_seconds"),
         data_dir,
         in_force: reader.in_force(),
     }

@@ -39,7 +39,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::header::ALLOW;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tower::{Service, ServiceExt as _};
@@ -51,8 +51,10 @@ use crate::gateway::rules::{Route, Table};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Decides from the headers whether a caller may come in at all.
-pub type Authenticate = Arc<dyn Fn(&HeaderMap) -> BoxFuture<'static, Result<(), tonic::Status>> + Send + Sync>;
+/// Decides from the head of a request whether a caller may come in at all: what to
+/// add to the call for the service, and what to add to the answer's headers.
+pub type Authenticate =
+    Arc<dyn Fn(&Parts) -> BoxFuture<'static, (Result<Extensions, tonic::Status>, HeaderMap)> + Send + Sync>;
 
 /// What the gateway is told about the service behind it.
 #[derive(Clone)]
@@ -67,8 +69,12 @@ pub struct Settings {
     pub status_of_reason: fn(&str) -> Option<u16>,
     /// Largest body, counted after decompression too.
     pub max_body: usize,
+    /// Largest answer of one call, before it is compressed.
+    pub max_answer: usize,
     /// Longest path and query.
     pub max_uri: usize,
+    /// Deepest nesting of JSON.
+    pub max_json_depth: usize,
     /// Called before a route is looked for. The gRPC stack authenticates again.
     pub authenticate: Authenticate,
 }
@@ -114,6 +120,13 @@ struct Inner {
     pace: stream::Pace,
 }
 
+/// What is known of a request when its answer is made, good or bad.
+#[derive(Default)]
+struct Noted {
+    matched: Option<Matched>,
+    headers: HeaderMap,
+}
+
 /// A path that is in the table.
 struct Found {
     route: usize,
@@ -146,16 +159,18 @@ impl Gateway {
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let id = headers::request_id(&parts.headers);
-        let mut matched = None;
-        let mut response = match self.serve(&parts, body, &id, &mut matched).await {
+        let mut noted = Noted::default();
+        let mut response = match self.serve(&mut parts, body, &id, &mut noted).await {
             Ok(response) => response,
             Err(problem) => self.inner.problem(problem, &id, &parts.headers),
         };
+        response.headers_mut().extend(noted.headers);
         response.headers_mut().insert(REQUEST_ID, id);
-        if let Some(matched) = matched {
+        if let Some(matched) = noted.matched {
             response.extensions_mut().insert(matched);
         }
         if parts.method == Method::HEAD { response.map(|_| Body::empty()) } else { response }
@@ -164,25 +179,29 @@ impl Gateway {
     /// The order of the checks is part of the contract.
     async fn serve<B>(
         &self,
-        parts: &Parts,
+        parts: &mut Parts,
         body: B,
         id: &HeaderValue,
-        matched: &mut Option<Matched>,
+        noted: &mut Noted,
     ) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let inner = &self.inner;
         inner.check_size(parts)?;
-        let authenticated = (inner.settings.authenticate)(&parts.headers).await;
-        authenticated.map_err(|status| Problem::from_status(&status, &inner.service(None)))?;
+        let (authenticated, headers) = (inner.settings.authenticate)(parts).await;
+        noted.headers = headers;
+        parts.extensions = authenticated.map_err(|status| Problem::from_status(&status, &inner.service(None)))?;
+        let parts = &*parts;
         let segments = inner.segments(parts.uri.path())?;
         if parts.method == Method::OPTIONS {
             return inner.options(&segments);
         }
         let found = inner.find(&parts.method, segments)?;
         let route = &inner.table.routes()[found.route];
-        *matched = Some(Matched { rpc: route.method.full_name().to_owned(), template: route.template.to_string() });
+        noted.matched =
+            Some(Matched { rpc: route.method.full_name().to_owned(), template: route.template.to_string() });
         let media = if route.method.is_server_streaming() {
             media::stream(&parts.headers)
         } else {
@@ -290,7 +309,7 @@ impl Inner {
         if wants_body && !bytes.is_empty() && media::is_json(&parts.headers) != Some(true) {
             return Err(receive::wrong_type());
         }
-        let body = if bytes.is_empty() { None } else { Some(Json::parse(bytes)) };
+        let body = if bytes.is_empty() { None } else { Some(Json::parse_within(bytes, self.settings.max_json_depth)) };
         let body = match body {
             Some(Err(_)) if !wants_body => return Err(Problem::invalid("the request must have no body")),
             body => body.transpose().map_err(|error| Problem::invalid(error.to_string()))?,
@@ -313,12 +332,22 @@ impl Inner {
         let broken = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the reply could not be written");
         let returned = call::returned(reply.metadata());
         let message = DynamicMessage::decode(route.method.output(), reply.into_inner()).map_err(|_| broken())?;
-        let mut response = answer::unary(route, &message, &parts.method, &parts.headers).map_err(|_| broken())?;
+        let most = self.settings.max_answer;
+        let mut response =
+            answer::unary(route, &message, &parts.method, &parts.headers, most).map_err(|error| match error {
+                answer::Failed::Unprintable => broken(),
+                answer::Failed::TooLarge => problem::too_large_to_answer(most),
+            })?;
         response.headers_mut().extend(returned);
         Ok(response)
     }
 
     fn failed(&self, status: &tonic::Status, request: &MessageDescriptor) -> Problem {
+        // So the service's own stack says that its answer is too long; every error of
+        // the service itself has details.
+        if status.code() == tonic::Code::OutOfRange && status.details().is_empty() {
+            return problem::too_large_to_answer(self.settings.max_answer);
+        }
         let mut problem = Problem::from_status(status, &self.service(Some(request)));
         problem.headers.extend(call::returned(status.metadata()));
         problem
@@ -349,6 +378,7 @@ fn not_acceptable(route: &Route) -> Problem {
 impl<B> Service<Request<B>> for Gateway
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Response = Response<Body>;
     type Error = Infallible;

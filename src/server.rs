@@ -1,15 +1,20 @@
 //! The composition root: opens the stores, puts the parts together, listens.
 //! Nothing else sees all of it.
 
+pub mod admission;
 pub mod front;
 pub mod listen;
+pub mod tls;
+pub mod traffic;
+mod way_out;
 
 use std::fs::{self, File, TryLockError};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -20,14 +25,15 @@ use tracing::{info, warn};
 
 use crate::api;
 use crate::audit::Audit;
+use crate::auth::allowances::{self, Allowances};
 use crate::auth::{Authenticator, Gate};
 use crate::catalog::Catalog;
 use crate::collections::Collections;
-use crate::config::{Config, Database};
+use crate::config::{Config, Limits};
 use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
 use crate::disk::Disk;
-use crate::egress::{Destination, DialError, Dialer, Policy, Timeouts};
+use crate::egress::Timeouts;
 use crate::error::Reason;
 use crate::failpoint;
 use crate::gateway::openapi::OpenApiSettings;
@@ -42,8 +48,7 @@ use crate::paging;
 use crate::proto;
 use crate::search::Search;
 use crate::secrets::{Vault, VaultError};
-use crate::store::connections::Order;
-use crate::store::{Store, StoreError, Visible};
+use crate::store::{Store, StoreError};
 use crate::syncs::Syncs;
 use crate::syncs::engine::Engine;
 use crate::syncs::events::Events;
@@ -51,7 +56,10 @@ use crate::syncs::follow::{Followers, Pace};
 use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Backoff, Workshop};
 
-use front::{Front, Pages};
+use admission::Admission;
+use front::{Front, Manners, Pages};
+use tls::{Tls, TlsError};
+use traffic::request::Timely;
 
 /// What a server is started with beside its configuration.
 pub struct Options {
@@ -112,6 +120,9 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// The files of TLS cannot be used.
+    #[error("the files that `tls_certificate`, `tls_key` and `tls_client_ca` name cannot be used")]
+    Tls(#[source] TlsError),
     /// A setting that only the server can judge.
     #[error("{0}")]
     Setting(String),
@@ -124,6 +135,7 @@ pub enum StartError {
 pub struct Running {
     addresses: Vec<SocketAddr>,
     admin_key: Option<SecretString>,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     doors: JoinSet<()>,
     workers: JoinSet<()>,
@@ -150,6 +162,19 @@ impl Running {
     /// Reads the encryption keys anew from where they come from.
     pub async fn reload_encryption_keys(&self) {
         self.encryption.reload().await;
+    }
+
+    /// What URLs of it begin with: `https` where it speaks TLS, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        scheme(self.tls.is_some())
+    }
+
+    /// Takes the TLS files as they are now, if it speaks TLS. Files that cannot be
+    /// used change nothing but the log.
+    pub fn reload_tls(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     /// Stops in good order: says that it is not serving, ends streams with
@@ -188,21 +213,23 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     index.retain(&known).await.map_err(|error| StartError::Index(error.into()))?;
     failpoint::reach("start.leftovers_gone");
 
+    let tls = config.tls.as_ref().map(Tls::open).transpose().map_err(StartError::Tls)?.map(Arc::new);
     let mut listeners = Vec::new();
     for address in &config.listen {
         let listening = TcpListener::bind(address).await;
         listeners.push(listening.map_err(|cause| StartError::Listen { address: *address, cause })?);
     }
     let addresses = local_addresses(&listeners)?;
-    let dialer = Arc::new(dialer(&config, options.timeouts, &addresses)?);
-    let provider = provider(&config, options.timeouts, &addresses, &dialer)?;
+    let dialer = Arc::new(way_out::dialer(&config, options.timeouts, &addresses)?);
+    let provider = way_out::provider(&config, options.timeouts, &addresses, &dialer)?;
     let resources = Resources { dialer: dialer.clone(), file_roots: config.file_roots.clone().into() };
 
     let stop = CancellationToken::new();
     let events = Events::default();
     let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
     let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone(), disk.clone());
-    let base = addresses.first().map(|address| format!("http://{address}")).unwrap_or_default();
+    let base = addresses.first().map(|address| format!("{}://{address}", scheme(tls.is_some())));
+    let base = base.unwrap_or_default();
     let pages = paging::Pages::new(vault.page_tokens());
     let audit = Arc::new(Audit::new(store.clone(), pages.clone(), config.audit_retention));
     let parts = Parts {
@@ -221,10 +248,18 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let admin_key = keys.bootstrap().await.map_err(|error| StartError::Parts(error.into()))?;
 
     let mut doors = JoinSet::new();
-    let limits = listen::Limits { header_bytes: config.limits.max_header, grace: config.shutdown_grace };
-    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| front.clone().handle(request));
+    let limits = Arc::new(config.limits.clone());
+    let admission = Admission::new(limits.max_connections, limits.max_connections_per_peer_behind(config.behind_proxy));
+    let shared = listen::Doors {
+        tls: tls.clone(),
+        behind_proxy: config.behind_proxy,
+        admission,
+        limits,
+        grace: config.shutdown_grace,
+    };
+    let service = service_fn(move |request: http::Request<Timely<Incoming>>| front.clone().handle(request));
     for listener in listeners {
-        doors.spawn(listen::serve(listener, service.clone(), limits, stop.clone()));
+        doors.spawn(listen::serve(listener, shared.clone(), service.clone(), stop.clone()));
     }
 
     let engine = Arc::new(Engine { store: store.clone(), index, events: events.clone() });
@@ -248,8 +283,11 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     workers.spawn(disk.look_after(stop.clone()));
     let encryption = Encryption::new(store.clone(), vault);
     workers.spawn(encryption.clone().look_after(stop.clone()));
+    if let Some(tls) = &tls {
+        workers.spawn(tls.clone().look_after(stop.clone()));
+    }
     if !config.is_loopback_only() {
-        let survey = name_blocked(store.clone(), workshop.sessions.clone(), dialer);
+        let survey = way_out::name_blocked(store.clone(), workshop.sessions.clone(), dialer);
         let stop = stop.clone();
         workers.spawn(async move { stop.run_until_cancelled(survey).await.unwrap_or_default() });
     }
@@ -258,6 +296,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     Ok(Running {
         addresses,
         admin_key,
+        tls,
         stop,
         doors,
         workers,
@@ -320,27 +359,33 @@ impl Parts<'_> {
             stop: self.stop.clone(),
         };
         let (health, health_service) = api::health::Health::new(api::service_names());
-        let grpc = api::router(domain, health_service, Gate::new(authenticator.clone(), self.audit.clone()))
-            .map_err(|error| StartError::Parts(error.into()))?;
+        let limits = &self.config.limits;
+        let allowances = Arc::new(allowances(limits));
+        let gate = Gate::new(authenticator.clone(), self.audit.clone(), allowances.clone());
+        let sizes = api::Sizes { request: limits.max_body, answer: limits.max_answer };
+        let grpc = api::router(domain, health_service, gate, sizes).map_err(|error| StartError::Parts(error.into()))?;
         let settings = gateway::Settings {
             options_extension: "tributary.v1.rest",
             error_domain: "tributary",
             prefix_aliases: vec![("/v1", "/api/v1")],
             status_of_reason,
-            max_body: self.config.limits.max_body,
-            max_uri: self.config.limits.max_uri,
-            authenticate: authenticator.pre_check(),
+            max_body: limits.max_body,
+            max_answer: limits.max_answer,
+            max_uri: limits.max_uri,
+            max_json_depth: limits.max_json_depth,
+            authenticate: authenticator.pre_check(allowances),
         };
         let gateway = Gateway::new(settings, proto::DESCRIPTORS, grpc.clone())
             .map_err(|error| StartError::Parts(error.into()))?;
         let openapi = openapi(gateway.table());
         let pages = Pages {
             docs: gateway::docs::page(&openapi, &self.base).map_err(|error| StartError::Parts(error.into()))?,
-            openapi: serde_json::to_string_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?,
+            openapi: serde_json::to_vec_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?.into(),
         };
         let cors = cors(&self.config.cors_origins)?;
+        let manners = Manners { cors, max_headers: limits.max_headers, has_tls: self.config.tls.is_some() };
         Ok((
-            Front::new(grpc, gateway, pages, cors, self.store.clone(), self.audit.clone(), self.stop.clone()),
+            Front::new(grpc, gateway, pages, manners, self.store.clone(), self.audit.clone(), self.stop.clone()),
             health,
             keys,
         ))
@@ -365,6 +410,20 @@ pub fn openapi(table: &gateway::rules::Table) -> serde_json::Value {
 /// The HTTP status of an error reason.
 fn status_of_reason(name: &str) -> Option<u16> {
     Reason::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.http_status())
+}
+
+fn allowances(limits: &Limits) -> Allowances {
+    Allowances::new(allowances::Limits {
+        calls_a_minute: limits.calls_a_minute,
+        refused_a_minute: limits.refused_a_minute,
+        calls_at_once: limits.max_calls_per_key,
+        streams_at_once: limits.max_streams_per_key,
+        call_time: limits.call_time,
+    })
+}
+
+fn scheme(has_tls: bool) -> &'static str {
+    if has_tls { "https" } else { "http" }
 }
 
 /// A directory for its owner only, and no second server on it.
@@ -435,84 +494,4 @@ fn cors(origins: &[String]) -> Result<CorsLayer, StartError> {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::list(exposed.map(http::HeaderName::from_static)))
         .max_age(Duration::from_secs(7200)))
-}
-
-/// The way out, with the policy that follows from where we listen: who can reach
-/// a server on loopback only can reach this machine and its networks anyhow.
-fn dialer(config: &Config, timeouts: Timeouts, addresses: &[SocketAddr]) -> Result<Dialer, StartError> {
-    let mut allowed = Vec::new();
-    for destination in &config.allow_destinations {
-        let parsed: Result<Destination, _> = destination.parse();
-        allowed.push(parsed.map_err(|error| StartError::Setting(format!("--allow-destinations: {error}")))?);
-    }
-    let policy = Policy {
-        local_allowed: config.is_loopback_only(),
-        allowed,
-        denied: addresses.to_vec(),
-        denied_databases: own_databases(config)?,
-    };
-    Ok(Dialer::new(policy, timeouts))
-}
-
-/// The identity provider, if one is named. The operator who names it may mean one
-/// on a network of one's own; what it names in turn goes the way of everybody.
-fn provider(
-    config: &Config,
-    timeouts: Timeouts,
-    addresses: &[SocketAddr],
-    others: &Arc<Dialer>,
-) -> Result<Option<Arc<Provider>>, StartError> {
-    let Some(oidc) = &config.oidc else { return Ok(None) };
-    let policy = Policy { local_allowed: true, denied: addresses.to_vec(), ..Policy::default() };
-    let operators = Arc::new(Dialer::new(policy, timeouts));
-    let provider = Provider::new(oidc, operators, others.clone());
-    provider
-        .map(|provider| Some(Arc::new(provider)))
-        .map_err(|error| StartError::Setting(format!("--oidc-roles: {error}")))
-}
-
-/// Names the connections that cannot be reached from a server that listens beyond
-/// loopback, and the flag that lets them: better at the start than at night.
-async fn name_blocked(store: Store, sessions: Sessions, dialer: Arc<Dialer>) {
-    let mut after = None;
-    loop {
-        let page = store.connections(&Visible::All, None, Order::CreatedAsc, after, 100).await.unwrap_or_default();
-        let Some(last) = page.last() else { return };
-        after = Some((Order::CreatedAsc.sort_value(last), last.id.clone()));
-        for connection in page {
-            let Ok(session) = sessions.open(&connection).await else { continue };
-            let Some((host, port)) = session.destination() else { continue };
-            if matches!(dialer.resolve(&host, port).await, Err(DialError::AddressBlocked)) {
-                warn!(
-                    connection = %connection.id,
-                    "the address policy refuses this connection now that the server listens beyond loopback; \
-                     name its destination with --allow-destinations CIDR:PORT"
-                );
-            }
-        }
-    }
-}
-
-/// Our own metadata database: by address, port and name, since the same server
-/// may well hold a user's database.
-#[expect(clippy::disallowed_methods, reason = "the operator's own host, which is looked up to be denied")]
-fn own_databases(config: &Config) -> Result<Vec<(SocketAddr, String)>, StartError> {
-    if config.database == Database::Sqlite {
-        return Ok(Vec::new());
-    }
-    let url: tokio_postgres::Config = config
-        .database_url
-        .expose_secret()
-        .parse()
-        .map_err(|_| StartError::Setting("--database-url cannot be read".to_owned()))?;
-    let name = url.get_dbname().or(url.get_user()).unwrap_or_default().to_owned();
-    let mut databases = Vec::new();
-    for (position, host) in url.get_hosts().iter().enumerate() {
-        let port = url.get_ports().get(position).or(url.get_ports().first()).copied().unwrap_or(5432);
-        if let tokio_postgres::config::Host::Tcp(host) = host {
-            let addresses = (host.as_str(), port).to_socket_addrs().map_err(|error| StartError::Parts(error.into()))?;
-            databases.extend(addresses.map(|address| (address, name.clone())));
-        }
-    }
-    Ok(databases)
 }

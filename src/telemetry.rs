@@ -51,6 +51,9 @@ const QUIET: &[&str] = &[
     "tower_http",
 ];
 
+/// Those of them that warn of what any peer may do, which could fill a disk.
+const ERRORS_ONLY: &[&str] = &["h2", "hyper"];
+
 const EXPORT_TIME: Duration = Duration::from_secs(10);
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
@@ -143,7 +146,8 @@ where
 
 fn is_harmless(metadata: &Metadata<'_>) -> bool {
     let library = metadata.target().split("::").next().unwrap_or_default();
-    *metadata.level() <= Level::WARN || !QUIET.contains(&library)
+    let least = if ERRORS_ONLY.contains(&library) { Level::ERROR } else { Level::WARN };
+    *metadata.level() <= least || !QUIET.contains(&library)
 }
 
 type Exporters = (SdkTracerProvider, SdkMeterProvider);

@@ -1,5 +1,6 @@
 //! What is noted of every call: its id, its span, its duration and its code.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use axum::response::Response;
@@ -19,7 +20,21 @@ const OTHER: &str = "_OTHER";
 /// Address of the other end of the connection, as our socket has it. The listener
 /// puts it into each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub std::net::IpAddr);
+pub struct Peer(pub IpAddr);
+
+impl Peer {
+    /// Whom the address stands for: itself, or of IPv6 the network of 64 bits, since a
+    /// single machine has all of that.
+    pub fn network(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+        }
+    }
+}
 
 /// Names one call in answers and logs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -127,7 +127,11 @@ fn configure(mut flags: SettingFlags) -> Result<Config, Failure> {
     if is_default("log_level") {
         flags.add("log_level", "warn".to_owned());
     }
-    flags.load()
+    let config = flags.load()?;
+    if config.tls.is_some() {
+        return Err(Failure::usage("the demo speaks plain text on loopback; leave `tls_certificate` to `serve`"));
+    }
+    Ok(config)
 }
 
 fn create_private(folder: &Path) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! and what to do about it.
 
 mod disk;
+mod tls;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -107,6 +108,7 @@ async fn examine(config: &Config, findings: &mut Findings) {
     disk::check(&config.data_dir, findings);
     let vault = encryption_key(config, findings).await;
     store(config, vault.as_ref(), findings).await;
+    tls::check(config, findings);
     ports(config, is_running, findings).await;
     for root in config.file_roots.iter().filter(|root| !root.is_dir()) {
         findings.warn(
@@ -253,10 +255,16 @@ async fn ports(config: &Config, is_running: bool, findings: &mut Findings) {
         }
     }
     if !config.is_loopback_only() {
-        findings.warn(
-            CHECK,
-            "other machines can reach the server, in plain text",
-            "put a proxy that speaks TLS before it; connections to private addresses need --allow-destinations",
-        );
+        let mend = "connections to private addresses need --allow-destinations";
+        match (&config.tls, config.behind_proxy) {
+            (Some(_), _) => findings.ok(CHECK, format!("other machines can reach the server, over TLS; {mend}")),
+            (None, true) => findings.warn(
+                CHECK,
+                "other machines can reach the server in plain text, for the proxy before it",
+                format!("let nothing but the proxy through to it; {mend}"),
+            ),
+            // The configuration does not allow for it.
+            (None, false) => {}
+        }
     }
 }

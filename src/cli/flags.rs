@@ -49,9 +49,17 @@ fn argument(setting: &'static Setting, flag: String) -> Arg {
     let (value_name, action) = match setting.kind {
         Kind::List => ("LIST", ArgAction::Append),
         Kind::Whole(..) => ("NUMBER", ArgAction::Set),
+        Kind::Switch => ("true|false", ArgAction::Set),
         _ => ("VALUE", ArgAction::Set),
     };
-    Arg::new(setting.name).long(flag).value_name(value_name).help(help).action(action).help_heading("Settings")
+    let argument = Arg::new(setting.name).long(flag).value_name(value_name).help(help).action(action);
+    let argument = argument.help_heading("Settings");
+    // `--behind-proxy` alone says yes; what follows it is not taken for its value.
+    if setting.kind == Kind::Switch {
+        argument.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        argument
+    }
 }
 
 impl Args for SettingFlags {

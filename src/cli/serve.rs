@@ -1,5 +1,8 @@
 //! `tributary serve`.
 
+#[cfg(unix)]
+mod descriptors;
+
 use clap::Args;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -23,6 +26,8 @@ pub struct Serve {
 pub async fn run(serve: Serve, json: bool) -> Result<(), Failure> {
     let config = serve.settings.load()?;
     let guard = telemetry::init(&config.telemetry).map_err(|error| Failure::of(Kind::Usage, &error))?;
+    #[cfg(unix)]
+    descriptors::raise_limit();
     // Before the start, so that a signal during it is not lost.
     let stop = stop_signal()?;
     let reload = hangups()?;
@@ -48,6 +53,7 @@ fn hangups() -> Result<signal::unix::Signal, Failure> {
 #[cfg(unix)]
 async fn reload_when_told(running: &Running, mut hangups: signal::unix::Signal) {
     while hangups.recv().await.is_some() {
+        running.reload_tls();
         running.reload_encryption_keys().await;
     }
     std::future::pending().await
@@ -72,7 +78,10 @@ fn announce(running: &Running, json: bool) {
         }));
     }
     for address in running.addresses() {
-        say(format_args!("listening on http://{address} (REST, gRPC and gRPC-Web; the API page is at /docs)"));
+        say(format_args!(
+            "listening on {}://{address} (REST, gRPC and gRPC-Web; the API page is at /docs)",
+            running.scheme()
+        ));
     }
     if let Some(key) = running.admin_key() {
         say("the admin key, shown this once; keep it:");
@@ -104,9 +113,11 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let kind = match &error {
             StartError::Store(_) => Kind::Unreachable,
-            StartError::Key(_) | StartError::WrongKey(_) | StartError::Setting(_) | StartError::Listen { .. } => {
-                Kind::Usage
-            }
+            StartError::Key(_)
+            | StartError::WrongKey(_)
+            | StartError::Tls(_)
+            | StartError::Setting(_)
+            | StartError::Listen { .. } => Kind::Usage,
             StartError::DataDir { .. } | StartError::InUse(_) | StartError::Index(_) | StartError::Parts(_) => {
                 Kind::Failed
             }

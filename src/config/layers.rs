@@ -142,7 +142,8 @@ fn suggestion(name: &str, names: impl Iterator<Item = String>) -> String {
 fn raw_of(setting: &Setting, value: toml::Value) -> Option<Raw> {
     match (setting.kind, value) {
         (Kind::Whole(..), toml::Value::Integer(whole)) => Some(Raw::Text(whole.to_string())),
-        (Kind::Whole(..), _) => None,
+        (Kind::Switch, toml::Value::Boolean(on)) => Some(Raw::Text(on.to_string())),
+        (Kind::Whole(..) | Kind::Switch, _) => None,
         (_, toml::Value::String(text)) => Some(Raw::Text(text)),
         (Kind::List, toml::Value::Array(elements)) => elements
             .into_iter()
@@ -156,6 +157,7 @@ fn raw_of(setting: &Setting, value: toml::Value) -> Option<Raw> {
 fn wanted(setting: &Setting) -> &'static str {
     match setting.kind {
         Kind::Whole(..) => "a whole number",
+        Kind::Switch => "true or false",
         Kind::List => "a list of strings",
         Kind::Text | Kind::Word(_) | Kind::Secret | Kind::EnvironmentSecret | Kind::Url => "a string",
     }

@@ -14,6 +14,7 @@ pub fn as_toml(config: &Config) -> String {
         let line = match value {
             None => format!("# {} is not set", setting.name),
             Some(Shown::Hidden) => format!("# {} is set and not shown", setting.name),
+            Some(Shown::Switch(on)) => format!("{} = {on}", setting.name),
             Some(Shown::Whole(whole)) => format!("{} = {whole}", setting.name),
             Some(Shown::Text(text)) => format!("{} = {}", setting.name, toml::Value::from(text.as_str())),
             Some(Shown::List(parts)) => format!("{} = {}", setting.name, toml::Value::from(parts.clone())),
@@ -31,6 +32,7 @@ pub fn as_json(config: &Config) -> Value {
         let value = match &in_force.value {
             None => json!({ "value": null, "origin": origin }),
             Some(Shown::Hidden) => json!({ "set": true, "origin": origin }),
+            Some(Shown::Switch(on)) => json!({ "value": on, "origin": origin }),
             Some(Shown::Whole(whole)) => json!({ "value": whole, "origin": origin }),
             Some(Shown::Text(text)) => json!({ "value": text, "origin": origin }),
             Some(Shown::List(parts)) => json!({ "value": parts, "origin": origin }),

@@ -8,6 +8,8 @@ pub enum Kind {
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Yes or no; as a flag it can stand without a value.
+    Switch,
     /// A whole number in these bounds.
     Whole(u64, u64),
     /// A list: an array in the file, else separated by commas.
@@ -58,6 +60,21 @@ const fn setting(name: &'static str, kind: Kind, default: &'static str, help: &'
 /// Every setting.
 pub static ALL: &[Setting] = &[
     setting("listen", Kind::List, "127.0.0.1:8420", "Addresses to listen on"),
+    setting("tls_certificate", Kind::Text, "", "PEM file with the certificate chain to listen with, leaf first"),
+    setting("tls_key", Kind::Text, "", "PEM file with the key of the certificate"),
+    setting(
+        "tls_client_ca",
+        Kind::Text,
+        "",
+        "PEM file with the authorities of client certificates, which are then needed",
+    ),
+    setting(
+        "tls_client_names",
+        Kind::List,
+        "",
+        "Common or DNS names, one of which a client certificate must have (default: any)",
+    ),
+    setting("behind_proxy", Kind::Switch, "false", "A proxy before the server speaks TLS and sets X-Forwarded-For"),
     setting("data_dir", Kind::Text, "tributary-data", "Folder for everything that is kept"),
     setting(
         "database_url",
@@ -88,8 +105,37 @@ pub static ALL: &[Setting] = &[
     setting("log_format", Kind::Word(&["text", "json"]), "text", "text or json"),
     setting("otlp_endpoint", Kind::Text, "", "OTLP collector for traces and metrics, http://host:4317"),
     setting("max_body_bytes", Kind::Whole(1_024, 1 << 28), "4194304", "Longest body of a request"),
+    setting("max_answer_bytes", Kind::Whole(1_024, 1 << 30), "67108864", "Longest answer of one call"),
     setting("max_uri_bytes", Kind::Whole(256, 65_536), "8192", "Longest path and query"),
     setting("max_header_bytes", Kind::Whole(1_024, 1 << 20), "32768", "Longest headers together"),
+    setting("max_headers", Kind::Whole(16, 1_000), "100", "Most headers of a request"),
+    setting("max_json_depth", Kind::Whole(8, 100), "100", "Deepest nesting of JSON"),
+    setting("max_streams", Kind::Whole(1, 10_000), "200", "Calls at once on one HTTP/2 connection"),
+    setting("max_connections", Kind::Whole(1, 1_000_000), "10000", "Connections together"),
+    setting("max_connections_per_peer", Kind::Whole(1, 1_000_000), "2000", "Connections from one address"),
+    setting("max_calls_per_key", Kind::Whole(1, 1_000_000), "2000", "Calls at once with one key, without streams"),
+    setting("rate_limit_per_minute", Kind::Whole(0, 1_000_000_000), "60000", "Calls a minute with one key; 0 for any"),
+    setting(
+        "refused_limit_per_minute",
+        Kind::Whole(0, 1_000_000_000),
+        "6000",
+        "Calls a minute from one address with keys that are refused; 0 for any",
+    ),
+    setting("max_streams_per_key", Kind::Whole(1, 1_000_000), "10000", "Streams at once with one key"),
+    setting(
+        "max_unread_bytes",
+        Kind::Whole(65_536, 1 << 30),
+        "8388608",
+        "Answers that may wait unread on a connection before its next call waits",
+    ),
+    setting("handshake_timeout_seconds", Kind::Whole(1, 300), "10", "Time that a TLS handshake may take"),
+    setting("header_timeout_seconds", Kind::Whole(1, 300), "15", "Time that the headers of a request may take"),
+    setting("body_timeout_seconds", Kind::Whole(1, 3_600), "60", "Time that the body of a request may take"),
+    setting("write_timeout_seconds", Kind::Whole(1, 3_600), "60", "Time that a peer may leave an answer unread"),
+    setting("idle_timeout_seconds", Kind::Whole(1, 86_400), "600", "Time that a connection may be without a call"),
+    setting("ping_interval_seconds", Kind::Whole(1, 3_600), "30", "How often an HTTP/2 peer is asked if it is there"),
+    setting("ping_timeout_seconds", Kind::Whole(1, 300), "20", "Time that its answer may take"),
+    setting("call_timeout_seconds", Kind::Whole(1, 86_400), "3600", "Longest time of a call that is no stream"),
     setting("oidc_issuer", Kind::Text, "", "Issuer of tokens that are let in beside keys, https://id.example.com"),
     setting("oidc_audience", Kind::Text, "", "What the audience of a token must be or hold"),
     setting("oidc_roles_claim", Kind::Text, "roles", "Claim with the roles of a token's subject; dots go into objects"),

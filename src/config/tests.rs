@@ -68,6 +68,7 @@ fn a_variable_can_name_the_file_and_lists_are_split_at_commas() {
         ("TRIBUTARY_CONFIG", file.path().to_str().unwrap()),
         ("TRIBUTARY_CORS_ORIGINS", "https://a.example, http://localhost:3000,"),
         ("TRIBUTARY_LISTEN", "localhost:9000,0.0.0.0:9001"),
+        ("TRIBUTARY_BEHIND_PROXY", "true"),
     ]);
     let config = Config::load(None, &[], environment).unwrap();
     assert_eq!(config.workers, 5);
@@ -125,6 +126,38 @@ fn an_identity_provider_is_named_whole_or_not_at_all() {
         let refused = problems(&whole.replace("https://id.example", odd), &[], &[]).join("\n");
         assert!(refused.contains("oidc_issuer"), "{odd}: {refused}");
     }
+}
+
+#[test]
+fn beyond_loopback_needs_tls_or_a_proxy_and_the_refusal_names_both_ways_out() {
+    for address in ["0.0.0.0:8420", "[::]:8420", "192.0.2.1:8420"] {
+        let listen = [("listen", format!("127.0.0.1:1,{address}"))];
+        let refused = problems("", &listen, &[]).join("\n");
+        for word in ["--listen", address, "--tls-certificate", "--tls-key", "--behind-proxy"] {
+            assert!(refused.contains(word), "{word}: {refused}");
+        }
+        let loads = |pairs: &[(&str, &str)]| Config::load(None, &listen, variables(pairs)).unwrap();
+        assert!(loads(&[("TRIBUTARY_BEHIND_PROXY", "true")]).behind_proxy);
+        let config = loads(&[("TRIBUTARY_TLS_CERTIFICATE", "chain.pem"), ("TRIBUTARY_TLS_KEY", "key.pem")]);
+        assert_eq!(config.tls.unwrap().certificate, Path::new("chain.pem"));
+    }
+    let listen = [("listen", "127.0.0.1:1,[::1]:2,localhost:3".to_owned())];
+    assert!(Config::load(None, &listen, []).unwrap().is_loopback_only());
+}
+
+#[test]
+fn settings_of_tls_that_need_another_say_which() {
+    let cases = [
+        ("tls_key", "tls_certificate"),
+        ("tls_certificate", "tls_key"),
+        ("tls_client_ca", "tls_certificate"),
+        ("tls_client_names", "tls_client_ca"),
+    ];
+    for (given, missing) in cases {
+        let refused = problems("", &[(given, "x".to_owned())], &[]).join("\n");
+        assert!(refused.contains(&format!("needs `{missing}`")), "{given}: {refused}");
+    }
+    assert!(problems("behind_proxy = \"yes\"", &[], &[]).join("").contains("true or false"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -41,7 +42,7 @@ impl Reader {
         }
     }
 
-    fn origin(&self, name: &str) -> Origin {
+    pub(super) fn origin(&self, name: &str) -> Origin {
         self.layers.get(name).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
@@ -92,6 +93,27 @@ impl Reader {
             self.refuse(name, format!("must be a whole number from {least} to {most}"));
         }
         whole.unwrap_or(fallback) as usize
+    }
+
+    /// A time in whole seconds.
+    pub(super) fn seconds(&mut self, name: &'static str) -> Duration {
+        Duration::from_secs(self.whole(name) as u64)
+    }
+
+    /// Yes or no.
+    pub(super) fn switch(&mut self, name: &'static str) -> bool {
+        let given = match self.layers.get(name) {
+            Some((Raw::Text(text), _)) => text.trim(),
+            Some((Raw::List(_), _)) | None => known(name).default,
+        };
+        match given {
+            "true" => true,
+            "false" => false,
+            _ => {
+                self.refuse(name, "must be true or false");
+                known(name).default == "true"
+            }
+        }
     }
 
     /// Addresses with ports; names are not looked up, but for `localhost`.
@@ -263,6 +285,7 @@ impl Reader {
             Kind::Secret | Kind::EnvironmentSecret => is_set.then_some(Shown::Hidden),
             Kind::Url => self.secret(setting.name).map(|url| Shown::Text(without_password(&url))),
             Kind::List => Some(Shown::List(self.list(setting.name))),
+            Kind::Switch => Some(Shown::Switch(self.switch(setting.name))),
             Kind::Whole(..) => Some(Shown::Whole(self.whole(setting.name) as u64)),
             Kind::Text | Kind::Word(_) if !is_set && setting.default.is_empty() => None,
             Kind::Text | Kind::Word(_) => Some(Shown::Text(self.text(setting.name))),

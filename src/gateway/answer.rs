@@ -5,7 +5,7 @@ use std::io::Write as _;
 use axum::body::Body;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use prost_reflect::{DynamicMessage, ReflectMessage};
 
@@ -18,13 +18,22 @@ use crate::gateway::write::{self, Unprintable};
 /// Smaller bodies are not worth packing.
 const COMPRESS_FROM: usize = 1024;
 
-/// The answer to a unary call that went well.
+/// Why a reply is not sent.
+pub(super) enum Failed {
+    /// It has no JSON form.
+    Unprintable,
+    /// It is longer than an answer may be.
+    TooLarge,
+}
+
+/// The answer to a unary call that went well, of at most so many bytes.
 pub(super) fn unary(
     route: &Route,
     reply: &DynamicMessage,
     method: &Method,
     headers: &HeaderMap,
-) -> Result<Response<Body>, Unprintable> {
+    most: usize,
+) -> Result<Response<Body>, Failed> {
     let etag = etag(route, reply);
     let is_read = method == Method::GET || method == Method::HEAD;
     if let Some(etag) = &etag
@@ -36,12 +45,17 @@ pub(super) fn unary(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().insert(ETAG, etag.clone());
         response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+        response.headers_mut().insert(CACHE_CONTROL, caching(route));
         return Ok(response);
     }
-    let members = write::members(reply)?;
+    let members = write::members(reply).map_err(|Unprintable { .. }| Failed::Unprintable)?;
     let comma = if members.is_empty() { "" } else { "," };
     let text = format!("{{\"success\":true{comma}{members}}}");
+    if text.len() > most {
+        return Err(Failed::TooLarge);
+    }
     let mut response = document(StatusCode::OK, "application/json", text, headers);
+    response.headers_mut().insert(CACHE_CONTROL, caching(route));
     if let Some(etag) = etag {
         response.headers_mut().insert(ETAG, etag);
     }
@@ -57,10 +71,17 @@ pub(super) fn problem(problem: Problem, domain: &str, request_id: &str, headers:
         ("application/json", problem.body(request_id))
     };
     let mut response = document(problem.status, kind, text, headers);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in problem.headers {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// What a caller may see belongs into no cache. Where answers can be asked for again
+/// by ETag, the caller itself may keep one, and asks each time whether it still holds.
+fn caching(route: &Route) -> HeaderValue {
+    HeaderValue::from_static(if route.rest.conditional_get { "private, no-cache" } else { "no-store" })
 }
 
 fn document(status: StatusCode, kind: &'static str, text: String, headers: &HeaderMap) -> Response<Body> {

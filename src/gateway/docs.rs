@@ -7,6 +7,7 @@ mod view;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
 use serde_json::Value;
@@ -20,8 +21,8 @@ const STYLE: &str = include_str!("docs.css");
 /// The page and the policy that it is to be sent with.
 #[derive(Debug, Clone)]
 pub struct Docs {
-    /// The whole page.
-    pub html: String,
+    /// The whole page. Shared by all answers, which may be many at once.
+    pub html: Bytes,
     /// Value of `Content-Security-Policy`: its own style by hash, nothing else.
     pub content_security_policy: String,
 }
@@ -38,7 +39,7 @@ pub fn page(document: &Value, base: &str) -> Result<Docs, minijinja::Error> {
     let content_security_policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    Ok(Docs { html, content_security_policy })
+    Ok(Docs { html: html.into(), content_security_policy })
 }
 
 #[cfg(test)]
@@ -49,7 +50,7 @@ mod tests {
     use crate::gateway::openapi::{OpenApiSettings, document};
     use crate::gateway::rules::Table;
 
-    fn made() -> Docs {
+    fn made() -> String {
         let table = Table::load(crate::proto::DESCRIPTORS, "tributary.v1.rest").unwrap();
         let settings = OpenApiSettings {
             title: "Rivers & <lakes>".into(),
@@ -61,7 +62,8 @@ mod tests {
             reasons: vec![("invalid_argument".into(), 400)],
             role_name: |_| None,
         };
-        page(&document(&table, &settings), "http://127.0.0.1:8080").unwrap()
+        let docs = page(&document(&table, &settings), "http://127.0.0.1:8080").unwrap();
+        String::from_utf8(docs.html.to_vec()).unwrap()
     }
 
     #[test]
@@ -70,34 +72,34 @@ mod tests {
         let table = Table::load(crate::proto::DESCRIPTORS, "tributary.v1.rest").unwrap();
         for route in table.routes() {
             let id = format!("id=\"{}_{}", route.method.parent_service().name(), route.method.name());
-            assert!(docs.html.contains(&id), "{id}");
+            assert!(docs.contains(&id), "{id}");
         }
     }
 
     #[test]
     fn text_is_escaped_and_quotes_in_curl_lines_hold() {
         let docs = made();
-        assert!(docs.html.contains("Rivers &amp; &lt;lakes&gt;"));
-        assert!(!docs.html.contains("<mine>"));
-        assert!(docs.html.contains("it&#x27;\\&#x27;&#x27;s &lt;mine&gt;"));
+        assert!(docs.contains("Rivers &amp; &lt;lakes&gt;"));
+        assert!(!docs.contains("<mine>"));
+        assert!(docs.contains("it&#x27;\\&#x27;&#x27;s &lt;mine&gt;"));
     }
 
     #[test]
     fn the_page_needs_nothing_from_elsewhere() {
         let docs = made();
         for forbidden in ["<script", "<link", "<img", "@import", "url(", " style=", " onclick="] {
-            assert!(!docs.html.contains(forbidden), "{forbidden}");
+            assert!(!docs.contains(forbidden), "{forbidden}");
         }
-        let style = docs.html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let style = docs.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         assert_eq!(style, STYLE);
     }
 
     #[test]
     fn links_inside_the_page_lead_somewhere() {
         let docs = made();
-        for link in docs.html.split("href=\"#").skip(1) {
+        for link in docs.split("href=\"#").skip(1) {
             let target = link.split('"').next().unwrap();
-            assert!(docs.html.contains(&format!("id=\"{target}\"")), "{target}");
+            assert!(docs.contains(&format!("id=\"{target}\"")), "{target}");
         }
     }
 }

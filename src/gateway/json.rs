@@ -51,14 +51,19 @@ impl fmt::Display for SyntaxError {
 impl Json {
     /// Parses one value and nothing after it.
     pub fn parse(bytes: &[u8]) -> Result<Self, SyntaxError> {
+        Self::parse_within(bytes, MAX_DEPTH)
+    }
+
+    /// The same, with arrays and objects nested no deeper than given.
+    pub(super) fn parse_within(bytes: &[u8], depth: usize) -> Result<Self, SyntaxError> {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
                 let valid = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
-                return Err(Parser { text: valid, at: valid.len() }.error("invalid UTF-8"));
+                return Err(Parser { text: valid, at: valid.len(), depth }.error("invalid UTF-8"));
             }
         };
-        let mut parser = Parser { text, at: 0 };
+        let mut parser = Parser { text, at: 0, depth };
         if text.starts_with('\u{feff}') {
             return Err(parser.error("a byte order mark"));
         }
@@ -93,6 +98,8 @@ impl Json {
 struct Parser<'text> {
     text: &'text str,
     at: usize,
+    /// Deepest nesting.
+    depth: usize,
 }
 
 impl Parser<'_> {
@@ -126,8 +133,8 @@ impl Parser<'_> {
     fn value(&mut self, depth: usize) -> Result<Json, SyntaxError> {
         match self.peek() {
             None => Err(self.error("the text ends where a value is due")),
-            Some(b'{') if depth < MAX_DEPTH => self.object(depth + 1),
-            Some(b'[') if depth < MAX_DEPTH => self.array(depth + 1),
+            Some(b'{') if depth < self.depth => self.object(depth + 1),
+            Some(b'[') if depth < self.depth => self.array(depth + 1),
             Some(b'{' | b'[') => Err(self.error("nested deeper than 100 levels")),
             Some(b'"') => self.string().map(Json::String),
             Some(b'-' | b'0'..=b'9') => self.number(),

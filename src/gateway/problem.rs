@@ -147,6 +147,12 @@ impl Problem {
     }
 }
 
+/// The error in place of an answer that is longer than it may be.
+pub(super) fn too_large_to_answer(most: usize) -> Problem {
+    let message = format!("the answer would be larger than {most} bytes; ask for less, such as a smaller page");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message)
+}
+
 /// The HTTP status of a gRPC code (google/rpc/code.proto).
 fn http_status(code: Code) -> StatusCode {
     match code {

@@ -1,6 +1,7 @@
 //! The body of a request: limited while it comes in, and again while it is
 //! unpacked, so that a small body cannot grow large.
 
+use std::error::Error;
 use std::io::Read as _;
 
 use bytes::{Bytes, BytesMut};
@@ -61,11 +62,12 @@ pub(super) fn wrong_type() -> Problem {
 pub(super) async fn read<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut body = std::pin::pin!(body);
     let mut received = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::invalid("the body ended early"))?;
+        let frame = frame.map_err(|error| broken_off(error.into().as_ref()))?;
         if let Ok(data) = frame.into_data() {
             if received.len() + data.len() > limit {
                 return Err(too_large(limit));
@@ -84,6 +86,23 @@ fn unpack(packed: &[u8], limit: usize) -> Result<Bytes, Problem> {
     let mut limited = MultiGzDecoder::new(packed).take(limit as u64 + 1);
     limited.read_to_end(&mut unpacked).map_err(|_| Problem::invalid("the body is not valid gzip"))?;
     if unpacked.len() > limit { Err(too_large(limit)) } else { Ok(unpacked.into()) }
+}
+
+/// Why there is no more of a body: who gives it to us may have lost patience, and
+/// says so with a status.
+fn broken_off(error: &(dyn Error + 'static)) -> Problem {
+    let mut cause = Some(error);
+    let mut is_late = false;
+    while let Some(one) = cause {
+        let status = one.downcast_ref::<tonic::Status>();
+        is_late |= status.is_some_and(|status| status.code() == tonic::Code::DeadlineExceeded);
+        cause = one.source();
+    }
+    if is_late {
+        let message = "the body did not arrive in time";
+        return Problem::new(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", message);
+    }
+    Problem::invalid("the body ended early")
 }
 
 fn too_large(limit: usize) -> Problem {

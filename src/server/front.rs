@@ -5,8 +5,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use tonic::service::Routes;
@@ -25,9 +27,20 @@ use crate::telemetry;
 /// The pages of the server itself, made once at start.
 pub struct Pages {
     /// OpenAPI document.
-    pub openapi: String,
+    pub openapi: Bytes,
     /// Readable API page.
     pub docs: Docs,
+}
+
+/// How the doors behave to everybody.
+#[derive(Clone)]
+pub struct Manners {
+    /// What browsers of other origins may do.
+    pub cors: CorsLayer,
+    /// Most headers of a request.
+    pub max_headers: usize,
+    /// Whether the server itself speaks TLS.
+    pub has_tls: bool,
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,7 +51,7 @@ pub struct Front {
     grpc: Routes,
     gateway: Gateway,
     pages: Arc<Pages>,
-    cors: CorsLayer,
+    manners: Manners,
     store: Store,
     audit: Arc<Audit>,
     stopping: tokio_util::sync::CancellationToken,
@@ -50,29 +63,36 @@ impl Front {
         grpc: Routes,
         gateway: Gateway,
         pages: Pages,
-        cors: CorsLayer,
+        manners: Manners,
         store: Store,
         audit: Arc<Audit>,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
-        Self { grpc, gateway, pages: Arc::new(pages), cors, store, audit, stopping }
+        Self { grpc, gateway, pages: Arc::new(pages), manners, store, audit, stopping }
     }
 
     /// Answers one request. Every answer names it, whichever door it came from.
     pub async fn handle<B>(self, request: Request<B>) -> Result<Response<Body>, Infallible>
     where
-        B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut request = request.map(Body::new);
         let id = name(request.headers_mut());
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let audit = self.audit.clone();
-        let mut response = self.shared(request).await;
+        let (most, has_tls) = (self.manners.max_headers, self.manners.has_tls);
+        // HTTP/1.1 ends such a connection itself; the streams of HTTP/2 come here.
+        let mut response = if request.headers().len() > most {
+            text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n")
+        } else {
+            self.shared(request).await
+        };
         // Who has no key does not get from the gateway to the gate.
         if response.status() == StatusCode::UNAUTHORIZED {
             audit.refused_entry(peer, Reason::Unauthorized.name());
         }
+        secure(response.headers_mut(), has_tls);
         if let Some(id) = id {
             response.headers_mut().insert(REQUEST_ID, id);
         }
@@ -85,7 +105,7 @@ impl Front {
         if *request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             return self.open(request).await;
         }
-        let cors = self.cors.clone();
+        let cors = self.manners.cors.clone();
         let doors = service_fn(move |request| {
             let front = self.clone();
             async move { Ok::<_, Infallible>(front.open(request).await) }
@@ -133,7 +153,10 @@ impl Front {
                 response
             }
         };
-        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        for (name, value) in PAGE_HEADERS {
+            // The page itself may have said it better.
+            response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        }
         if *method == Method::HEAD {
             *response.body_mut() = Body::empty();
         }
@@ -148,6 +171,28 @@ impl Front {
             Ok(()) => text(StatusCode::OK, "ready\n"),
             Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the metadata store does not answer\n"),
         }
+    }
+}
+
+/// What a page says beside its content: nothing is loaded, it stands in no frame, and
+/// tells nobody where its reader came from.
+const PAGE_HEADERS: [(HeaderName, &str); 5] = [
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// A year, in seconds.
+const HSTS: &str = "max-age=31536000";
+
+/// What every answer says: its type is what it says, and where we speak TLS, that
+/// browsers should never try without. Behind a proxy that is the proxy's to say.
+fn secure(headers: &mut HeaderMap, has_tls: bool) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if has_tls {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
     }
 }
 
@@ -199,7 +244,7 @@ async fn call<S, B>(service: S, request: Request<tonic::body::Body>) -> Response
 where
     S: Service<Request<tonic::body::Body>, Response = Response<B>>,
     S::Error: std::fmt::Debug,
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     match service.oneshot(request).await {
@@ -209,11 +254,11 @@ where
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Body> {
-    typed(status, "text/plain; charset=utf-8", body.to_owned())
+    typed(status, "text/plain; charset=utf-8", body)
 }
 
-fn typed(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -41,6 +41,25 @@ const fn metric(name: &'static str, kind: Kind, unit: Unit, description: &'stati
 pub const ALL: &[Metric] = &[
     metric("rpc.server.calls", Kind::Counter, Unit::Count, "Calls answered, by method and status code"),
     metric("rpc.server.call.duration", Kind::Histogram, Unit::Seconds, "Time of a call, by method and status code"),
+    metric(
+        "tributary_calls_limited_total",
+        Kind::Counter,
+        Unit::Count,
+        "Calls refused since there were too many (key, peer, calls, streams)",
+    ),
+    metric(
+        "tributary_connections_ended_total",
+        Kind::Counter,
+        Unit::Count,
+        "Connections that were not taken (all, peer) or ended (silent, idle, not_reading)",
+    ),
+    metric("tributary_tls_reloads_total", Kind::Counter, Unit::Count, "Changed TLS files, loaded or refused"),
+    metric(
+        "tributary_tls_handshakes_refused_total",
+        Kind::Counter,
+        Unit::Count,
+        "TLS handshakes that failed or took too long",
+    ),
     metric("tributary_syncs_started_total", Kind::Counter, Unit::Count, "Syncs asked for"),
     metric("tributary_followers", Kind::Gauge, Unit::Count, "Connections that this process follows"),
     metric(

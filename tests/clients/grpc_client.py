@@ -1,9 +1,11 @@
 """A gRPC client that knows nothing of this API: it learns the messages by reflection.
 
-    grpc_client.py HOST:PORT KEY FOLDER
+    grpc_client.py HOST:PORT KEY FOLDER CONNECTION [ROOT CERTIFICATE CERTIFICATE_KEY]
 
+With ROOT it speaks TLS, trusts that authority alone and shows its own certificate.
 Makes a collection and a connection to FOLDER, syncs it, watches the sync to its end,
-asks the health service, and provokes the five documented errors. Prints one JSON
+asks the health service, and provokes the five documented errors (the one of a running
+sync on CONNECTION). Prints one JSON
 document with what it saw; the test that runs it judges.
 """
 
@@ -157,9 +159,16 @@ def errors(client, key, made):
     }
 
 
+def connect(address, files):
+    if not files:
+        return grpc.insecure_channel(address)
+    root, certificate, key = (open(path, "rb").read() for path in files)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(root, key, certificate))
+
+
 def main():
     address, key, folder = sys.argv[1:4]
-    with grpc.insecure_channel(address) as channel:
+    with connect(address, sys.argv[5:8]) as channel:
         pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
         client = Client(channel, pool)
         sources = client.unary(f"{PACKAGE}.SourceService/ListSources", {}, key)["sources"]

@@ -2,6 +2,7 @@
 //! library would tidy it up.
 
 mod grpc_web;
+mod headers;
 mod random;
 mod raw;
 mod rest;

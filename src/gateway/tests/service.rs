@@ -113,10 +113,18 @@ pub(super) fn settings() -> Settings {
         prefix_aliases: vec![("/v1", "/api/v1")],
         status_of_reason: |reason| (reason == "STALE").then_some(412),
         max_body: 4096,
+        max_answer: 8192,
         max_uri: 512,
-        authenticate: Arc::new(|headers: &HeaderMap| {
-            let good = headers.get("authorization").is_some_and(|key| key == KEY);
-            async move { if good { Ok(()) } else { Err(Status::unauthenticated("an API key is needed")) } }.boxed()
+        max_json_depth: 100,
+        authenticate: Arc::new(|parts: &http::request::Parts| {
+            let good = parts.headers.get("authorization").is_some_and(|key| key == KEY);
+            let outcome =
+                if good { Ok(http::Extensions::new()) } else { Err(Status::unauthenticated("an API key is needed")) };
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("ratelimit"),
+                http::HeaderValue::from_static("\"key\";r=1;t=1"),
+            )]);
+            async move { (outcome, headers) }.boxed()
         }),
     }
 }

@@ -22,7 +22,7 @@ pub struct Server {
     folder: Watched,
     configure: Box<dyn Fn(&mut Config) + Send + Sync>,
     options: fn() -> Options,
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://` where it speaks TLS.
     pub base: String,
     client: reqwest::Client,
 }
@@ -112,7 +112,7 @@ impl Server {
         let mut config = Config::in_folder(&folder.0.path().join("data"));
         configure(&mut config);
         let running = server::start(config, options()).await.expect("the server starts");
-        let base = format!("http://{}", running.addresses()[0]);
+        let base = format!("{}://{}", running.scheme(), running.addresses()[0]);
         let client = reqwest::Client::builder().build().expect("a client");
         Self { running: Some(running), folder, configure, options, base, client }
     }
@@ -131,6 +131,11 @@ impl Server {
         }
     }
 
+    /// The running server itself.
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("it has not been stopped")
+    }
+
     /// Folder that file-like sources may read.
     pub fn files(&self) -> PathBuf {
         self.folder.0.path().join("files")
@@ -138,7 +143,7 @@ impl Server {
 
     /// Host and port.
     pub fn address(&self) -> &str {
-        self.base.trim_start_matches("http://")
+        self.base.split_once("://").expect("a URL").1
     }
 
     /// A request as the administrator; the path begins with `/`.

@@ -1,7 +1,7 @@
-//! An end of TLS in front of the test's PostgreSQL, with certificates of our own
-//! making.
+//! Certificates of our own making, and an end of TLS with them in front of the
+//! test's PostgreSQL.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -46,6 +46,25 @@ impl Certificates {
     /// The authority, as PEM text.
     pub fn root(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("ca.pem")).unwrap()
+    }
+
+    /// A file of the folder: `ca.pem`, `server.pem`, `server.key`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A client's certificate of the same authority, as `NAME.pem` and `NAME.key`.
+    pub fn client(&self, name: &str) -> (PathBuf, PathBuf) {
+        let folder = self.folder.path();
+        let (subject, key) = (format!("/O=clients/CN={name}"), format!("{name}.key"));
+        let (request, certificate) = (format!("{name}.csr"), format!("{name}.pem"));
+        let made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", &subject];
+        openssl(folder, &[&["req"][..], &made, &["-keyout", &key, "-out", &request]].concat());
+        let signed = ["-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];
+        std::fs::write(self.file("client"), "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n").unwrap();
+        let output = ["-extfile", "client", "-out", &certificate];
+        openssl(folder, &[&["x509", "-req"][..], &signed, &output].concat());
+        (self.file(&certificate), self.file(&key))
     }
 
     fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
