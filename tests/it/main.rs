@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests reach their own servers")]
 #![allow(unreachable_pub, reason = "nothing outside can reach into a test binary")]
 
+mod abuse;
 mod audit;
 mod authorization;
 mod backup;

@@ -7,6 +7,7 @@
 pub mod canary;
 pub mod crowd;
 pub mod grpc;
+pub mod h2;
 pub mod names;
 pub mod oidc;
 pub mod postgres;
