@@ -16,12 +16,12 @@ ADMIN_KEY = "an-admin-key-for-measuring-only"
 class Server:
     """A running server with a data folder of its own, which goes with it."""
 
-    def __init__(self, program):
+    def __init__(self, program, flags=()):
         self.folder = tempfile.mkdtemp(prefix="tributary-bench-")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIBUTARY_")}
         environment["TRIBUTARY_ADMIN_KEY"] = ADMIN_KEY
         command = [program, "--json", "serve", "--listen", "127.0.0.1:0"]
-        command += ["--data-dir", os.path.join(self.folder, "data")]
+        command += ["--data-dir", os.path.join(self.folder, "data"), *flags]
         with open(os.path.join(self.folder, "log"), "wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log)
         line = self.process.stdout.readline()
