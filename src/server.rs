@@ -6,9 +6,10 @@ pub mod front;
 pub mod listen;
 pub mod tls;
 pub mod traffic;
+mod way_out;
 
 use std::fs::{self, File, TryLockError};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +29,11 @@ use crate::auth::allowances::{self, Allowances};
 use crate::auth::{Authenticator, Gate};
 use crate::catalog::Catalog;
 use crate::collections::Collections;
-use crate::config::{Config, Database, Limits};
+use crate::config::{Config, Limits};
 use crate::connections::Connections;
 use crate::connectors::{self, Registry, Resources};
 use crate::disk::Disk;
-use crate::egress::{Destination, DialError, Dialer, Policy, Timeouts};
+use crate::egress::Timeouts;
 use crate::error::Reason;
 use crate::failpoint;
 use crate::gateway::openapi::OpenApiSettings;
@@ -47,8 +48,7 @@ use crate::paging;
 use crate::proto;
 use crate::search::Search;
 use crate::secrets::{Vault, VaultError};
-use crate::store::connections::Order;
-use crate::store::{Store, StoreError, Visible};
+use crate::store::{Store, StoreError};
 use crate::syncs::Syncs;
 use crate::syncs::engine::Engine;
 use crate::syncs::events::Events;
@@ -169,11 +169,6 @@ impl Running {
         scheme(self.tls.is_some())
     }
 
-    /// Whether it speaks TLS.
-    pub fn has_tls(&self) -> bool {
-        self.tls.is_some()
-    }
-
     /// Takes the TLS files as they are now, if it speaks TLS. Files that cannot be
     /// used change nothing but the log.
     pub fn reload_tls(&self) {
@@ -225,8 +220,8 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         listeners.push(listening.map_err(|cause| StartError::Listen { address: *address, cause })?);
     }
     let addresses = local_addresses(&listeners)?;
-    let dialer = Arc::new(dialer(&config, options.timeouts, &addresses)?);
-    let provider = provider(&config, options.timeouts, &addresses, &dialer)?;
+    let dialer = Arc::new(way_out::dialer(&config, options.timeouts, &addresses)?);
+    let provider = way_out::provider(&config, options.timeouts, &addresses, &dialer)?;
     let resources = Resources { dialer: dialer.clone(), file_roots: config.file_roots.clone().into() };
 
     let stop = CancellationToken::new();
@@ -292,7 +287,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         workers.spawn(tls.clone().look_after(stop.clone()));
     }
     if !config.is_loopback_only() {
-        let survey = name_blocked(store.clone(), workshop.sessions.clone(), dialer);
+        let survey = way_out::name_blocked(store.clone(), workshop.sessions.clone(), dialer);
         let stop = stop.clone();
         workers.spawn(async move { stop.run_until_cancelled(survey).await.unwrap_or_default() });
     }
@@ -499,84 +494,4 @@ fn cors(origins: &[String]) -> Result<CorsLayer, StartError> {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::list(exposed.map(http::HeaderName::from_static)))
         .max_age(Duration::from_secs(7200)))
-}
-
-/// The way out, with the policy that follows from where we listen: who can reach
-/// a server on loopback only can reach this machine and its networks anyhow.
-fn dialer(config: &Config, timeouts: Timeouts, addresses: &[SocketAddr]) -> Result<Dialer, StartError> {
-    let mut allowed = Vec::new();
-    for destination in &config.allow_destinations {
-        let parsed: Result<Destination, _> = destination.parse();
-        allowed.push(parsed.map_err(|error| StartError::Setting(format!("--allow-destinations: {error}")))?);
-    }
-    let policy = Policy {
-        local_allowed: config.is_loopback_only(),
-        allowed,
-        denied: addresses.to_vec(),
-        denied_databases: own_databases(config)?,
-    };
-    Ok(Dialer::new(policy, timeouts))
-}
-
-/// The identity provider, if one is named. The operator who names it may mean one
-/// on a network of one's own; what it names in turn goes the way of everybody.
-fn provider(
-    config: &Config,
-    timeouts: Timeouts,
-    addresses: &[SocketAddr],
-    others: &Arc<Dialer>,
-) -> Result<Option<Arc<Provider>>, StartError> {
-    let Some(oidc) = &config.oidc else { return Ok(None) };
-    let policy = Policy { local_allowed: true, denied: addresses.to_vec(), ..Policy::default() };
-    let operators = Arc::new(Dialer::new(policy, timeouts));
-    let provider = Provider::new(oidc, operators, others.clone());
-    provider
-        .map(|provider| Some(Arc::new(provider)))
-        .map_err(|error| StartError::Setting(format!("--oidc-roles: {error}")))
-}
-
-/// Names the connections that cannot be reached from a server that listens beyond
-/// loopback, and the flag that lets them: better at the start than at night.
-async fn name_blocked(store: Store, sessions: Sessions, dialer: Arc<Dialer>) {
-    let mut after = None;
-    loop {
-        let page = store.connections(&Visible::All, None, Order::CreatedAsc, after, 100).await.unwrap_or_default();
-        let Some(last) = page.last() else { return };
-        after = Some((Order::CreatedAsc.sort_value(last), last.id.clone()));
-        for connection in page {
-            let Ok(session) = sessions.open(&connection).await else { continue };
-            let Some((host, port)) = session.destination() else { continue };
-            if matches!(dialer.resolve(&host, port).await, Err(DialError::AddressBlocked)) {
-                warn!(
-                    connection = %connection.id,
-                    "the address policy refuses this connection now that the server listens beyond loopback; \
-                     name its destination with --allow-destinations CIDR:PORT"
-                );
-            }
-        }
-    }
-}
-
-/// Our own metadata database: by address, port and name, since the same server
-/// may well hold a user's database.
-#[expect(clippy::disallowed_methods, reason = "the operator's own host, which is looked up to be denied")]
-fn own_databases(config: &Config) -> Result<Vec<(SocketAddr, String)>, StartError> {
-    if config.database == Database::Sqlite {
-        return Ok(Vec::new());
-    }
-    let url: tokio_postgres::Config = config
-        .database_url
-        .expose_secret()
-        .parse()
-        .map_err(|_| StartError::Setting("--database-url cannot be read".to_owned()))?;
-    let name = url.get_dbname().or(url.get_user()).unwrap_or_default().to_owned();
-    let mut databases = Vec::new();
-    for (position, host) in url.get_hosts().iter().enumerate() {
-        let port = url.get_ports().get(position).or(url.get_ports().first()).copied().unwrap_or(5432);
-        if let tokio_postgres::config::Host::Tcp(host) = host {
-            let addresses = (host.as_str(), port).to_socket_addrs().map_err(|error| StartError::Parts(error.into()))?;
-            databases.extend(addresses.map(|address| (address, name.clone())));
-        }
-    }
-    Ok(databases)
 }

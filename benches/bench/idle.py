@@ -14,8 +14,10 @@ from bench.server import ADMIN_KEY, Server
 TOGETHER = 200
 # Descriptors beside those of the streams.
 OTHERS = 200
-# Rows of a view that comes slowly, so that the one worker has enough to do.
-SLOW_VIEW = "CREATE VIEW slow AS SELECT n::text AS id, pg_sleep(0.5)::text FROM generate_series(1, 1000000) n"
+# A view whose rows come slowly, so that the one worker has enough to do; each is long
+# enough to be sent at once.
+SLOW_VIEW = """CREATE VIEW slow AS
+SELECT n::text AS id, repeat('x', 9000) AS filler, pg_sleep(0.5)::text AS nap FROM generate_series(1, 1000000) n"""
 
 
 class Streams:
@@ -138,7 +140,9 @@ def run(program, cluster, count, seconds):
         busy = server.start(server.connection(collection, cluster, database, "slow"))
         waiting = server.start(server.connection(collection, cluster, database, "slow"))
         figures = asyncio.run(hold(server, waiting, count, seconds))
-        for sync in (waiting, busy):
+        for sync in (busy, waiting):
             # A door of its own: the first one was idle for so long that it is closed.
-            server.call("POST", f"/syncs/{sync}/cancel", {}, server.door())
+            found = server.call("GET", f"/syncs/{sync}", door=server.door())["sync"]
+            if found.get("finishedAt"):
+                raise SystemExit(f"a sync ended while it was watched: {found}")
     return figures

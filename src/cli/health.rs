@@ -4,12 +4,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::failure::{Failure, Kind};
 use super::flags::SettingFlags;
 use super::say;
+use crate::egress::tls::{Verification, client_handshake};
 
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The first line is all that matters.
@@ -21,7 +22,11 @@ pub(super) async fn run(settings: &SettingFlags) -> Result<(), Failure> {
     let Some(address) = config.listen.first().copied().map(reachable) else {
         return Err(Failure::usage("no address is listened on"));
     };
-    let asked = tokio::time::timeout(PATIENCE, ask(address)).await;
+    let certificate = match &config.tls {
+        Some(files) => Some(std::fs::read_to_string(&files.certificate)?),
+        None => None,
+    };
+    let asked = tokio::time::timeout(PATIENCE, ask(address, certificate.as_deref())).await;
     let away = |reason: String| Failure::new(Kind::Unreachable, format!("the server at {address} {reason}"));
     let line = asked
         .map_err(|_| away("does not answer in time".to_owned()))?
@@ -46,8 +51,16 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
+/// Over TLS where there is a certificate; the server has to show that one.
+async fn ask(address: SocketAddr, certificate: Option<&str>) -> std::io::Result<String> {
+    let stream = TcpStream::connect(address).await?;
+    let Some(certificate) = certificate else { return exchange(stream, address).await };
+    let (name, verification) = (address.ip().to_string(), Verification::Chain);
+    let stream = client_handshake(stream, &name, verification, Some(certificate), PATIENCE).await;
+    exchange(stream.map_err(std::io::Error::other)?, address).await
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr) -> std::io::Result<String> {
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

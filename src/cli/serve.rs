@@ -53,6 +53,7 @@ fn hangups() -> Result<signal::unix::Signal, Failure> {
 #[cfg(unix)]
 async fn reload_when_told(running: &Running, mut hangups: signal::unix::Signal) {
     while hangups.recv().await.is_some() {
+        running.reload_tls();
         running.reload_encryption_keys().await;
         running.reload_tls();
     }

@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use prost_reflect::MethodDescriptor;
 use tokio::time::Instant;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tower::util::BoxCloneSyncService;
@@ -133,9 +133,19 @@ impl Codec for Raw {
     }
 }
 
+/// Buffers that begin small: most messages are, and thousands of streams may wait with
+/// one each.
+fn small_buffers() -> BufferSettings {
+    BufferSettings::new(1024, 32 * 1024)
+}
+
 impl Encoder for Raw {
     type Item = Bytes;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        small_buffers()
+    }
 
     fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buffer.put(item);
@@ -146,6 +156,10 @@ impl Encoder for Raw {
 impl Decoder for Raw {
     type Item = Bytes;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        small_buffers()
+    }
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))

@@ -17,6 +17,14 @@ const MOST_KIB: u64 = 64 * 1024;
 /// Long enough for a loaded machine; what should happen happens long before.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Times that are short here.
+const SHORT: [&str; 4] = [
+    "TRIBUTARY_HEADER_TIMEOUT_SECONDS",
+    "TRIBUTARY_BODY_TIMEOUT_SECONDS",
+    "TRIBUTARY_WRITE_TIMEOUT_SECONDS",
+    "TRIBUTARY_IDLE_TIMEOUT_SECONDS",
+];
+
 /// The binary with a good client.
 struct Victim {
     process: Process,
@@ -27,14 +35,7 @@ impl Victim {
     /// Starts it with short times, so that its patience can be waited for.
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let times = [
-            "TRIBUTARY_HEADER_TIMEOUT_SECONDS",
-            "TRIBUTARY_BODY_TIMEOUT_SECONDS",
-            "TRIBUTARY_WRITE_TIMEOUT_SECONDS",
-            "TRIBUTARY_IDLE_TIMEOUT_SECONDS",
-        ]
-        .map(|name| (name, "2".to_owned()));
-        let process = Process::start_with(folder.path(), &times);
+        let process = Process::start_with(folder.path(), &SHORT.map(|name| (name, "2".to_owned())));
         let victim = Self { process, _folder: folder };
         // What is made once is made before anything is measured.
         victim.is_well().await;

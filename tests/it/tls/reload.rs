@@ -137,6 +137,11 @@ async fn a_broken_pair_keeps_the_old_one_is_said_in_log_and_metric_and_is_mended
     let mut binary = Binary::start(folder.path(), &first).await;
     let url = format!("https://{}/metrics", binary.address);
 
+    let mut health = Command::new(env!("CARGO_BIN_EXE_tributary"));
+    health.args(["health", "--listen", &binary.address, "--tls-certificate"]).arg(first.file("server.pem"));
+    health.arg("--tls-key").arg(first.file("server.key"));
+    assert_eq!(crate::support::tools::run(health, 60).await.ok().trim(), "ready");
+
     // The key of another certificate, at a signal.
     std::fs::copy(second.file("server.key"), first.file("server.key")).unwrap();
     binary.hang_up();
