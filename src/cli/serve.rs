@@ -55,7 +55,6 @@ async fn reload_when_told(running: &Running, mut hangups: signal::unix::Signal) 
     while hangups.recv().await.is_some() {
         running.reload_tls();
         running.reload_encryption_keys().await;
-        running.reload_tls();
     }
     std::future::pending().await
 }

@@ -65,7 +65,7 @@ impl Small {
 
 #[tokio::test]
 async fn a_full_disk_stops_what_writes_and_nothing_else_until_there_is_room() {
-    let source = Source::slow(1_200, 4).await;
+    let source = Source::slow(2_600, 4).await;
     let small = Small::start(96);
     let (collection, connection) = source.connect(&small.process, "Notes").await;
     let sync = run(&small.process, &connection).await;
