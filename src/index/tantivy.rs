@@ -23,9 +23,6 @@ mod stems;
 mod text;
 mod words;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -454,3 +451,6 @@ impl Index for TantivyIndex {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

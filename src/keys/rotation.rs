@@ -114,8 +114,12 @@ pub async fn rotate(store: &Store, vault: &Vault, mut told: impl FnMut(Tally)) -
         move_canary(store, vault, &old).await?;
     }
     store.forget_overwritten().await.map_err(RotationError::Store)?;
-    let sealed_before = before.into_iter().map(|(key, _)| key);
-    let retired: BTreeSet<String> = sealed_before.chain(vault.key_ids()).filter(|key| *key != primary).collect();
+    let mut retired: BTreeSet<String> = before.into_iter().map(|(key, _)| key).collect();
+    let ring = vault.key_ids();
+    // Where a keeper seals, the ring is there for page tokens.
+    if ring.contains(&primary) {
+        retired.extend(ring.into_iter().filter(|key| *key != primary));
+    }
     Ok(Rotated { primary, records: tally.done, retired: retired.into_iter().collect() })
 }
 

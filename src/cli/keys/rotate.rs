@@ -51,7 +51,9 @@ pub(super) async fn run(rotate: Rotate, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     say(format_args!("every credential is under the key {primary}; {records} were wrapped anew"));
-    if !retired.is_empty() {
+    if config.transit.is_some() {
+        say("the keys of the server itself go on to seal page tokens");
+    } else if !retired.is_empty() {
         say(format_args!(
             "no credential needs {} any more; once tributary_credentials_under_old_keys is 0 on every server, take \
              the key away and send SIGHUP",

@@ -199,7 +199,7 @@ async fn credentials_move_to_the_keeper_and_on_to_the_next_version_of_its_key() 
     assert!(complaint.contains("transit:transit/tributary"), "{complaint}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn while_the_keeper_is_away_syncs_wait_and_say_why_and_the_rest_goes_on() {
     let (place, database, bao) = (Place::new(), Database::create().await, Bao::start());
     database.connect().await.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();

@@ -56,14 +56,14 @@ async fn a_rotation_that_was_killed_goes_on_while_calls_do_and_moves_the_canary_
     process.until_metrics_say("tributary_credentials_under_old_keys 0").await;
 
     // The old key goes, and nobody misses it.
-    let without = keys.lines().filter(|line| !line.starts_with('#')).next().unwrap();
+    let without = keys.lines().find(|line| !line.starts_with('#')).unwrap();
     fs::write(place.key_file(), without).unwrap();
     process.kill();
     let mut process = Process::start(place.path());
     test(&process, &first).await;
     test(&process, &second).await;
     process.kill();
-    let only_old = keys.lines().filter(|line| !line.starts_with('#')).next_back().unwrap();
+    let only_old = keys.lines().rfind(|line| !line.starts_with('#')).unwrap();
     fs::write(place.key_file(), only_old).unwrap();
     let refused = Command::new(env!("CARGO_BIN_EXE_tributary"))
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
