@@ -7,8 +7,8 @@
 //! Fills a SQLite store in a folder of its own, removed again, with so many keys
 //! (1,000,000), each for one collection of ten. Then times `Keys::authenticate`:
 //! of keys that nobody has used yet, in an order that is no order of the table; of
-//! keys used a moment ago; and of well-formed keys that do not exist. One call at a
-//! time, since the store has one connection.
+//! keys used a moment ago; of well-formed keys that do not exist; and again of
+//! unused keys while something else commits without pause. One call at a time.
 
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,23 @@ async fn main() -> Result<(), Failed> {
     }
     report("warm", &times);
     report("unknown", &time(&keys, &strangers, false).await?);
+
+    // The same cold, by somebody who knows nothing, while the store commits.
+    let pages = Pages::new(Vault::new(KeyRing::generate().0).page_tokens());
+    let fresh = Keys::new(store.clone(), pages, None);
+    let writing = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for number in 0.. {
+                if store.put_setting_if_absent(&format!("written {number}"), "").await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    report("writes", &time(&fresh, &tokens, true).await?);
+    writing.abort();
+    fresh.close().await;
     keys.close().await;
     store.close().await;
     Ok(())

@@ -11,10 +11,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
 use crate::access::{Caller, Collections, Role};
+use crate::audit;
 use crate::error::{Error, Reason};
 use crate::ids::{CollectionId, KeyId};
 use crate::paging::{Page, Pages, Wanted};
 use crate::secrets::api_key;
+use crate::store::audit::{OK, Resources};
 use crate::store::keys::{ApiKey, CreateKeyError, KeyForAuth, NewKey};
 use crate::store::{Store, Visible};
 use known::Known;
@@ -90,7 +92,10 @@ impl Keys {
             collections: Vec::new(),
             expires_at: None,
         };
-        Ok(Some(self.create(&configured_admin(), draft).await?.secret))
+        let command = audit::Command::begin(&self.store, "serve: first admin key", Resources::default()).await?;
+        let Created { key, secret } = self.create(&configured_admin(), draft).await?;
+        command.end(OK, &Resources { key: Some(key.id), ..Resources::default() }).await?;
+        Ok(Some(secret))
     }
 
     /// Makes a key that may do no more than the caller.

@@ -41,6 +41,9 @@ use crate::store::fault::fault;
 #[derive(Clone)]
 pub struct Store {
     database: Arc<DatabaseConnection>,
+    /// For what must not wait behind a write: SQLite has one connection that
+    /// writes, and a commit may take the disk's time.
+    reading: Arc<DatabaseConnection>,
 }
 
 /// Why the store did not do what was asked.
@@ -73,7 +76,8 @@ impl Store {
     /// Opens `sqlite:///path/file.db` (made if missing, for its owner only) or
     /// `postgres://...`, and brings its schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { database: Arc::new(open::open(url).await?) })
+        let (database, reading) = open::open(url).await?;
+        Ok(Self { database: Arc::new(database), reading: Arc::new(reading) })
     }
 
     /// Fails when the database does not answer.
@@ -96,12 +100,19 @@ impl Store {
 
     /// Closes all connections, for this and every clone.
     pub async fn close(self) {
-        // An error here leaves nothing to save: what was committed is committed.
+        // An error here leaves nothing to save: what was committed is committed. Who
+        // writes goes last, and folds SQLite's log into its file.
+        let _ = self.reading.close_by_ref().await;
         let _ = self.database.close_by_ref().await;
     }
 
     fn database(&self) -> &DatabaseConnection {
         &self.database
+    }
+
+    /// Sees all that was committed before it is asked, and waits for no writer.
+    fn reading(&self) -> &DatabaseConnection {
+        &self.reading
     }
 
     /// Begins a transaction that may write. Inside, await nothing but the

@@ -135,7 +135,7 @@ impl Store {
             store::now_expression(backend)
         );
         let statement = Statement::from_sql_and_values(backend, sql, [id.as_str().into()]);
-        let rows = self.database().query_all_raw(statement).await.map_err(fault)?;
+        let rows = self.reading().query_all_raw(statement).await.map_err(fault)?;
         let Some(first) = rows.first() else { return Ok(None) };
         let row = api_key::Model::from_query_result(first, "").map_err(fault)?;
         let hash = <[u8; 32]>::try_from(row.hash.as_slice()).map_err(damaged)?;

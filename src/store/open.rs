@@ -18,18 +18,22 @@ const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a statement waits for another process that writes to a SQLite file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections to a SQLite file that only read.
+const READERS: u32 = 2;
 
-pub(super) async fn open(url: &str) -> Result<DatabaseConnection, StoreError> {
+/// The database, and connections to it that only read.
+pub(super) async fn open(url: &str) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
     if let Some(path) = url.strip_prefix("sqlite://") {
         open_sqlite(Path::new(path)).await
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        open_postgres(url).await
+        let database = open_postgres(url).await?;
+        Ok((database.clone(), database))
     } else {
         Err(refused("the store's URL must begin with `sqlite://`, `postgres://` or `postgresql://`"))
     }
 }
 
-async fn open_sqlite(path: &Path) -> Result<DatabaseConnection, StoreError> {
+async fn open_sqlite(path: &Path) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
     make_private(path).map_err(io_fault)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -49,12 +53,23 @@ async fn open_sqlite(path: &Path) -> Result<DatabaseConnection, StoreError> {
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
+        // A file cannot hang up; to ask it before every statement would only wait.
+        .test_before_acquire(false)
+        .connect_with(options.clone())
         .await
         .map_err(sqlx_fault)?;
     let database = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool);
     migrations::up(&database).await.map_err(fault)?;
-    Ok(database)
+    let pool = PoolOptions::new()
+        .max_connections(READERS)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_with(options.create_if_missing(false).read_only(true))
+        .await
+        .map_err(sqlx_fault)?;
+    Ok((database, SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)))
 }
 
 /// Makes the file, readable by its owner only; SQLite gives the files that it

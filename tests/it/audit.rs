@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tonic::Code;
 use tributary::config::{Config, Database};
@@ -225,6 +225,16 @@ async fn a_caller_who_goes_away_leaves_an_event_with_an_end() {
     let of_it = format!("sourceConnectionId={connection}&outcome=CANCELLED");
     let event = awaited(&server, &of_it, |_| true).await;
     assert_eq!(event["method"], "tributary.v1.SourceConnectionService/TestSourceConnection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_the_first_start_is_in_the_log() {
+    let server = Server::start_with(|config: &mut Config| config.admin_key = None).await;
+    let key = server.running().admin_key().expect("the first start makes one").expose_secret().to_owned();
+    let body = send(server.anonymous("GET", "/api/v1/audit-events").bearer_auth(key)).await.ok();
+    let [event] = body["events"].as_array().expect("events").as_slice() else { panic!("{body}") };
+    assert_eq!((&event["actorType"], &event["outcome"]), (&json!("operator"), &json!("OK")), "{event}");
+    assert!(event["apiKeyId"].is_string(), "{event}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

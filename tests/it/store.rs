@@ -127,6 +127,7 @@ on_both! {
     racing_workers_take_each_job_once
     the_last_sync_is_the_one_that_ended_last
     keys_are_found_revoked_and_touched
+    a_key_is_found_while_a_write_waits
     owners_see_only_keys_within_their_collections
     an_idempotency_key_has_one_effect_and_one_answer
     a_run_and_its_answer_are_kept_together
@@ -895,6 +896,31 @@ async fn keys_are_found_revoked_and_touched(bench: Bench) {
     assert_eq!(store.revoke_key(&key.id).await.expect("it answers"), Some(revoked));
     assert!(!store.any_admin_key().await.expect("it answers"));
     assert!(store.revoke_key(&KeyId::mint()).await.expect("it answers").is_none());
+}
+
+async fn a_key_is_found_while_a_write_waits(bench: Bench) {
+    let store = bench.store.clone();
+    let key = store.insert_key(&new_key(&[])).await.expect("a key");
+    let Behind::Sqlite(folder) = &bench.behind else {
+        // A server lets readers read; only a file needs the second way in.
+        assert_eq!(store.backend(), "postgresql");
+        assert!(store.key_for_auth(&key.id).await.expect("it answers").is_some());
+        return;
+    };
+    let other = rusqlite::Connection::open(folder.path().join("store.db")).expect("it opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
+    let waiting = tokio::spawn({
+        let (store, id) = (store.clone(), key.id.clone());
+        async move { store.touch_keys(&[id]).await }
+    });
+    for _ in 0..200 {
+        let found = tokio::time::timeout(Duration::from_secs(5), store.key_for_auth(&key.id)).await;
+        assert!(found.expect("it waits for no writer").expect("it answers").is_some());
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished(), "the write has not been held up");
+    other.execute_batch("ROLLBACK").expect("it goes back");
+    waiting.await.expect("it ends").expect("it is written");
 }
 
 async fn owners_see_only_keys_within_their_collections(bench: Bench) {

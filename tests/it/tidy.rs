@@ -64,6 +64,7 @@ const ON_ONE_FLOOR: &[(&str, &str)] = &[
     ("error", "report"),
     ("index", "disk"),
     ("history", "paging"),
+    ("keys", "audit"),
     ("keys", "paging"),
     ("record", "ids"),
     ("search", "paging"),
