@@ -11,6 +11,7 @@ pub mod flags;
 mod health;
 pub mod keys;
 pub mod openapi;
+pub mod parse;
 mod progress;
 mod sbom;
 pub mod serve;
@@ -64,6 +65,9 @@ enum Command {
     Backup(backup::Backup),
     /// Bring a backup back into an empty data directory.
     Restore(backup::Restore),
+    /// Take documents apart for the process that started this one.
+    #[command(hide = true)]
+    ParseDocuments,
     /// Try a source from the terminal, without a server.
     #[command(subcommand)]
     Source(source::Command),
@@ -83,6 +87,7 @@ pub async fn run(arguments: Cli) -> ExitCode {
         Command::Sbom => sbom::run(),
         Command::Backup(backup) => backup::back_up(backup, json).await,
         Command::Restore(restore) => backup::restore(restore, json).await,
+        Command::ParseDocuments => parse::run(),
         Command::Source(command) => source::run(command, json).await,
     };
     match result {

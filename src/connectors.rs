@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::files::isolation::Parsers;
 use crate::egress::Dialer;
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};
@@ -108,6 +109,8 @@ pub struct Resources {
     pub dialer: Arc<Dialer>,
     /// Folders that file-like sources may read below; none means none.
     pub file_roots: Arc<[std::path::PathBuf]>,
+    /// What takes documents apart.
+    pub parsers: Arc<Parsers>,
 }
 
 /// A connector with the settings of one connection.

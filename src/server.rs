@@ -31,6 +31,7 @@ use crate::catalog::Catalog;
 use crate::collections::Collections;
 use crate::config::{Config, Limits};
 use crate::connections::Connections;
+use crate::connectors::files::isolation::Parsers;
 use crate::connectors::{self, Registry, Resources};
 use crate::disk::Disk;
 use crate::egress::Timeouts;
@@ -71,6 +72,8 @@ pub struct Options {
     pub backoff: Backoff,
     /// How often followed connections sync.
     pub pace: Pace,
+    /// What takes documents apart.
+    pub parsers: Arc<Parsers>,
 }
 
 impl Default for Options {
@@ -80,6 +83,7 @@ impl Default for Options {
             timeouts: Timeouts::default(),
             backoff: Backoff::default(),
             pace: Pace::default(),
+            parsers: Arc::default(),
         }
     }
 }
@@ -222,7 +226,11 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let addresses = local_addresses(&listeners)?;
     let dialer = Arc::new(way_out::dialer(&config, options.timeouts, &addresses)?);
     let provider = way_out::provider(&config, options.timeouts, &addresses, &dialer)?;
-    let resources = Resources { dialer: dialer.clone(), file_roots: config.file_roots.clone().into() };
+    let resources = Resources {
+        dialer: dialer.clone(),
+        file_roots: config.file_roots.clone().into(),
+        parsers: options.parsers.clone(),
+    };
 
     let stop = CancellationToken::new();
     let events = Events::default();

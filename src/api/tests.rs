@@ -72,6 +72,7 @@ impl Service {
         let resources = Resources {
             dialer: Arc::new(Dialer::new(Policy::default(), Timeouts::default())),
             file_roots: vec![folder.path().join("files")].into(),
+            parsers: Arc::default(),
         };
         let sessions = Sessions::new(store.clone(), vault.clone(), registry.clone(), resources);
         let disk = Arc::new(crate::disk::Disk::of(folder.path()));

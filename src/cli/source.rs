@@ -152,7 +152,7 @@ fn open(settings: &Settings) -> Result<Arc<dyn Session>, Failure> {
     let policy = Policy { local_allowed: true, allowed: vec![], denied: vec![], denied_databases: vec![] };
     let dialer = Arc::new(Dialer::new(policy, Timeouts::default()));
     let file_roots = settings.file_roots.clone().into();
-    Ok(connector.clone().open(credentials, config, Resources { dialer, file_roots })?)
+    Ok(connector.clone().open(credentials, config, Resources { dialer, file_roots, parsers: Arc::default() })?)
 }
 
 fn invalid(violations: &[Violation]) -> Failure {

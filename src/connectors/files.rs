@@ -8,6 +8,7 @@ mod config;
 mod extract;
 mod formats;
 mod globs;
+pub mod isolation;
 mod read;
 mod walk;
 
@@ -143,7 +144,7 @@ impl Connector for Files {
         shape: &Shape,
         record: &RawRecord,
     ) -> Result<Document, RecordError> {
-        extract::document(&shape.folder, &account.config, record)
+        extract::document(&shape.folder, &account.config, &account.resources.parsers, record)
     }
 }
 

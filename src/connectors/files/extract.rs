@@ -1,11 +1,9 @@
-//! From a file to a document. What a file holds is parsed on a thread of its own
-//! with a time limit, so that a hostile one costs its record and nothing else.
+//! From a file to a document. What a file holds is parsed in another process, so
+//! that a hostile one costs its record and nothing else.
 
 use std::fs::Metadata;
 use std::io::Read;
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
@@ -13,17 +11,19 @@ use serde_json::{Map, Value};
 use crate::connectors::RecordError;
 use crate::connectors::files::config::Config;
 use crate::connectors::files::formats::{self, Content};
+use crate::connectors::files::isolation::Parsers;
 use crate::connectors::files::read::{self, Hashed};
 use crate::connectors::paths::ConfinementError;
 use crate::connectors::rows::template::Template;
 use crate::record::{Document, RawRecord};
 
-const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// Parsers recurse; pages of a stack that are not touched cost nothing.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
-
 /// The document of a file.
-pub(super) fn document(folder: &Path, config: &Config, record: &RawRecord) -> Result<Document, RecordError> {
+pub(super) fn document(
+    folder: &Path,
+    config: &Config,
+    parsers: &Parsers,
+    record: &RawRecord,
+) -> Result<Document, RecordError> {
     let (fingerprint, path) =
         read::unsealed(&record.payload).ok_or_else(|| failed("undecodable", "the record cannot be decoded"))?;
     let mut file = read::open(folder, path).map_err(unreadable)?;
@@ -41,7 +41,7 @@ pub(super) fn document(folder: &Path, config: &Config, record: &RawRecord) -> Re
             // Its text would not be what the fingerprint says that it is.
             return Err(failed("changed", "the file changed while it was read; the next sync takes it"));
         }
-        within_limits(path.to_owned(), bytes)?
+        parsers.content(path.to_owned(), bytes)?
     };
     assemble(path, &metadata, content, config)
 }
@@ -55,22 +55,6 @@ fn unreadable(error: ConfinementError) -> RecordError {
 
 fn failed(code: &'static str, message: &str) -> RecordError {
     RecordError { code, message: message.to_owned() }
-}
-
-fn within_limits(path: String, bytes: Vec<u8>) -> Result<Content, RecordError> {
-    let (sender, receiver) = sync_channel(1);
-    let parse = move || {
-        // Nobody waits any more after the time limit.
-        let _ = sender.send(formats::content(&path, &bytes));
-    };
-    let thread = std::thread::Builder::new().name("file-parser".to_owned()).stack_size(STACK_BYTES);
-    thread.spawn(parse).map_err(|_| failed("internal", "no thread could be started"))?;
-    match receiver.recv_timeout(TIME_LIMIT) {
-        Ok(outcome) => outcome,
-        Err(RecvTimeoutError::Timeout) => Err(failed("timed_out", "the file takes too long to parse")),
-        // The parser panicked.
-        Err(RecvTimeoutError::Disconnected) => Err(formats::unparsable()),
-    }
 }
 
 fn assemble(path: &str, file: &Metadata, content: Content, config: &Config) -> Result<Document, RecordError> {

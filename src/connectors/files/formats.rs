@@ -8,10 +8,12 @@ mod plain;
 mod records;
 mod xlsx;
 
+use std::borrow::Cow;
+
 use crate::connectors::RecordError;
 
 /// Most text that a document takes; the rest is cut and said so.
-const TEXT_BYTES: usize = 10 * 1024 * 1024;
+pub(super) const TEXT_BYTES: usize = 10 * 1024 * 1024;
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -20,9 +22,9 @@ pub(super) struct Content {
     pub(super) title: Option<String>,
     /// Its text.
     pub(super) body: String,
-    pub(super) media_type: &'static str,
+    pub(super) media_type: Cow<'static, str>,
     /// Programming language of source code.
-    pub(super) language: Option<&'static str>,
+    pub(super) language: Option<Cow<'static, str>>,
     /// False when the type is not one whose text is taken.
     pub(super) extracted: bool,
     /// True when text was cut off.
@@ -32,11 +34,11 @@ pub(super) struct Content {
 impl Content {
     /// A file of which only the name is searched.
     pub(super) fn name_only() -> Self {
-        Self { media_type: "application/octet-stream", ..Self::default() }
+        Self { media_type: "application/octet-stream".into(), ..Self::default() }
     }
 
     fn text(media_type: &'static str, title: Option<String>, body: String) -> Self {
-        let mut content = Self { title, body, media_type, extracted: true, ..Self::default() };
+        let mut content = Self { title, body, media_type: media_type.into(), extracted: true, ..Self::default() };
         if content.body.len() > TEXT_BYTES {
             content.body.truncate(content.body.floor_char_boundary(TEXT_BYTES));
             content.truncated = true;
@@ -50,11 +52,11 @@ pub(super) fn unparsable() -> RecordError {
     RecordError { code: "unparsable", message: "the file is damaged, or not of the type that its name says".to_owned() }
 }
 
-fn encrypted() -> RecordError {
+pub(super) fn encrypted() -> RecordError {
     RecordError { code: "encrypted", message: "the file is protected by a password".to_owned() }
 }
 
-fn too_large() -> RecordError {
+pub(super) fn too_large() -> RecordError {
     RecordError { code: "too_large", message: "the file expands beyond the limits".to_owned() }
 }
 
@@ -83,10 +85,13 @@ pub(super) fn content(path: &str, bytes: &[u8]) -> Result<Content, RecordError> 
         "json" => records::json(&text),
         "txt" | "text" | "log" | "rst" | "adoc" | "asciidoc" | "org" | "tex" => Content::text("text/plain", None, text),
         other => match plain::language(other) {
-            Some(language) => Content { language: Some(language), ..Content::text("text/plain", None, text) },
+            Some(language) => Content { language: Some(language.into()), ..Content::text("text/plain", None, text) },
             // Anything can be read as windows-1252; an unknown type must be surer.
             None if certain => Content::text("text/plain", None, text),
             None => Content::name_only(),
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tributary::connectors::erased::{DynConnector, Session};
+use tributary::connectors::files::isolation::Parsers;
 use tributary::connectors::reading::{Message, Output, ReadRequest};
 use tributary::connectors::{ConnectorError, RecordError, Resources, builtin};
 use tributary::egress::{Dialer, Policy, Timeouts};
@@ -24,40 +25,41 @@ pub fn connector(source: &str) -> Arc<dyn DynConnector> {
 pub fn open(source: &str, config: Value, root: &Path) -> Arc<dyn Session> {
     let connector = connector(source);
     let config = connector.config(config.as_object().expect("an object")).expect("a valid config");
-    let resources = Resources { dialer: Arc::new(dialer()), file_roots: Arc::from([root.to_owned()]) };
+    let parsers = Arc::new(Parsers::by(env!("CARGO_BIN_EXE_tributary").into()));
+    let resources = Resources { dialer: Arc::new(dialer()), file_roots: Arc::from([root.to_owned()]), parsers };
     connector.open(Map::new(), config, resources).expect("a session")
 }
 
 /// What one pass said.
 #[derive(Default)]
-pub(super) struct Pass {
-    pub(super) objects: Vec<(String, Option<u64>)>,
-    pub(super) started: Vec<String>,
+pub struct Pass {
+    pub objects: Vec<(String, Option<u64>)>,
+    pub started: Vec<String>,
     /// Records of each object by key.
-    pub(super) records: BTreeMap<String, BTreeMap<String, RawRecord>>,
+    pub records: BTreeMap<String, BTreeMap<String, RawRecord>>,
     /// Documents by object and key.
-    pub(super) documents: BTreeMap<(String, String), Result<Document, RecordError>>,
-    pub(super) complete: BTreeMap<String, Option<u64>>,
-    pub(super) failed: BTreeMap<String, &'static str>,
-    pub(super) failed_records: BTreeMap<(String, String), &'static str>,
-    pub(super) outcome: Option<Result<(), ConnectorError>>,
+    pub documents: BTreeMap<(String, String), Result<Document, RecordError>>,
+    pub complete: BTreeMap<String, Option<u64>>,
+    pub failed: BTreeMap<String, &'static str>,
+    pub failed_records: BTreeMap<(String, String), &'static str>,
+    pub outcome: Option<Result<(), ConnectorError>>,
 }
 
 impl Pass {
     /// The document of a key, which must be there.
-    pub(super) fn document(&self, object: &str, key: &str) -> &Document {
+    pub fn document(&self, object: &str, key: &str) -> &Document {
         let found = self.documents.get(&(object.to_owned(), key.to_owned()));
         let known: Vec<_> = self.documents.keys().collect();
         found.unwrap_or_else(|| panic!("no {object} {key} in {known:?}")).as_ref().expect("it decodes")
     }
 
     /// Keys of an object.
-    pub(super) fn keys(&self, object: &str) -> Vec<&str> {
+    pub fn keys(&self, object: &str) -> Vec<&str> {
         self.records.get(object).map(|records| records.keys().map(String::as_str).collect()).unwrap_or_default()
     }
 
     /// How the decoding of a key failed.
-    pub(super) fn refusal(&self, object: &str, key: &str) -> &'static str {
+    pub fn refusal(&self, object: &str, key: &str) -> &'static str {
         match &self.documents[&(object.to_owned(), key.to_owned())] {
             Ok(document) => panic!("{key} decodes: {document:?}"),
             Err(error) => error.code,
@@ -66,7 +68,7 @@ impl Pass {
 }
 
 /// Runs a pass to its end and decodes everything.
-pub(super) async fn pass(session: &Arc<dyn Session>, request: ReadRequest) -> Pass {
+pub async fn pass(session: &Arc<dyn Session>, request: ReadRequest) -> Pass {
     let (output, mut messages) = Output::channel(4);
     let reader = Arc::clone(session);
     let reading = tokio::spawn(async move { reader.read(request, output).await });

@@ -27,7 +27,7 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn resources(timeouts: Timeouts) -> Resources {
     let policy = Policy { local_allowed: true, ..Policy::default() };
-    Resources { dialer: Arc::new(Dialer::new(policy, timeouts)), file_roots: Arc::new([]) }
+    Resources { dialer: Arc::new(Dialer::new(policy, timeouts)), file_roots: Arc::new([]), parsers: Arc::default() }
 }
 
 /// The five fields of a login to a database.

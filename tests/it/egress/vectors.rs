@@ -184,7 +184,7 @@ async fn check(dialer: &Arc<tributary::egress::Dialer>, credentials: &Value) -> 
         return (report, Some("unreachable"));
     };
     let config = connector.config(&serde_json::Map::new()).expect("a valid config");
-    let resources = Resources { dialer: dialer.clone(), file_roots: Arc::from([]) };
+    let resources = Resources { dialer: dialer.clone(), file_roots: Arc::from([]), parsers: Arc::default() };
     let session = connector.open(secrets, config, resources).expect("a session");
     let outcome = session.check(&mut report).await;
     report.stages.retain(|stage| stage.outcome != tributary::report::Outcome::Skipped);

@@ -26,7 +26,8 @@ async fn check(port: u16, config: Value) -> (StageKind, &'static str, String) {
     let config = connector.config(config.as_object().unwrap()).expect("a valid config");
     let policy = Policy { local_allowed: true, ..Policy::default() };
     let limits = Timeouts { login: LOGIN, handshake: LOGIN, first_byte: LOGIN, ..Timeouts::default() };
-    let resources = Resources { dialer: Arc::new(Dialer::new(policy, limits)), file_roots: Arc::from([]) };
+    let resources =
+        Resources { dialer: Arc::new(Dialer::new(policy, limits)), file_roots: Arc::from([]), parsers: Arc::default() };
     let session = connector.open(credentials, config, resources).expect("a session");
     let mut report = Report::default();
     let error: ConnectorError = session.check(&mut report).await.expect_err("a rogue passes no test");

@@ -1,6 +1,7 @@
 //! The real binary, whose memory is looked at all the time and whose log, at its
 //! most talkative, is read at the end.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ pub struct Service {
     client: reqwest::Client,
     folder: tempfile::TempDir,
     highest: Arc<AtomicU64>,
+    parsers: Arc<AtomicU64>,
     watch: JoinHandle<()>,
     collection: String,
 }
@@ -45,15 +47,17 @@ impl Service {
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in `{line}`"));
         let base = format!("http://{}", said["addresses"][0].as_str().unwrap());
         let highest = Arc::new(AtomicU64::new(0));
-        let (peak, process) = (highest.clone(), child.id());
+        let parsers = Arc::new(AtomicU64::new(0));
+        let (peak, others, process) = (highest.clone(), parsers.clone(), child.id());
         let watch = tokio::spawn(async move {
-            while let Some(memory) = memory_of(process) {
+            while let Some(memory) = resident(process) {
                 peak.fetch_max(memory, Ordering::SeqCst);
+                others.fetch_max(resident_of_children(process), Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
         let client = reqwest::Client::new();
-        let mut service = Self { child, base, client, folder, highest, watch, collection: String::new() };
+        let mut service = Self { child, base, client, folder, highest, parsers, watch, collection: String::new() };
         let made = service.call("POST", "/api/v1/collections", Some(json!({"name": "Hostile"}))).await.ok();
         service.collection = id_of(&made["collection"]);
         service
@@ -66,6 +70,11 @@ impl Service {
         send(if let Some(body) = body { request.json(&body) } else { request }).await
     }
 
+    /// Folder of files that it may read.
+    pub fn files(&self) -> PathBuf {
+        self.folder.path().join("files")
+    }
+
     /// A connection to a server on this machine.
     pub async fn connect(&self, port: u16, database: &str, login: (&str, &str), config: Value) -> String {
         let body = json!({
@@ -73,6 +82,15 @@ impl Service {
             "credentials": {
                 "host": "127.0.0.1", "port": port, "database": database, "username": login.0, "password": login.1,
             },
+        });
+        id_of(&self.call("POST", "/api/v1/source-connections", Some(body)).await.ok()["sourceConnection"])
+    }
+
+    /// A connection to a source of files.
+    pub async fn connect_files(&self, source: &str, config: Value) -> String {
+        let body = json!({
+            "collectionId": self.collection, "sourceShortName": source, "name": "Rogue", "config": config,
+            "credentials": {},
         });
         id_of(&self.call("POST", "/api/v1/source-connections", Some(body)).await.ok()["sourceConnection"])
     }
@@ -102,7 +120,7 @@ impl Service {
 
     /// Its memory now; what is measured from here on is what is added to it.
     pub fn measure(&self) -> u64 {
-        let now = memory_of(self.child.id()).expect("it runs");
+        let now = resident(self.child.id()).expect("it runs");
         self.highest.store(now, Ordering::SeqCst);
         now
     }
@@ -110,6 +128,11 @@ impl Service {
     /// MiB that were added at the most since then.
     pub fn rise(&self, since: u64) -> u64 {
         (self.highest.load(Ordering::SeqCst).saturating_sub(since)) / 1024
+    }
+
+    /// MiB that the processes had at the most that it started to parse documents.
+    pub fn parsers_peak(&self) -> u64 {
+        self.parsers.load(Ordering::SeqCst) / 1024
     }
 
     /// Fails if more was added than one hostile source may.
@@ -142,14 +165,17 @@ impl Drop for Service {
     }
 }
 
-/// Resident memory in KiB, with that of the processes that it started.
-fn memory_of(process: u32) -> Option<u64> {
-    let own = resident(process)?;
-    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
-    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
-    Some(own + children.filter_map(resident).sum::<u64>())
+/// Resident memory of the processes that it started, whichever thread did.
+fn resident_of_children(process: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<u32> = lists
+        .flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    children.into_iter().filter_map(resident).sum()
 }
 
+/// Resident memory in KiB that no file stands for.
 fn resident(process: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;

@@ -2,12 +2,14 @@
 //! and a REST client that knows its address and key.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tributary::config::{Config, Database, KeySource};
+use tributary::connectors::files::isolation::Parsers;
 use tributary::server::{self, Options, Running};
 
 use super::canary::{self, Watched};
@@ -111,7 +113,10 @@ impl Server {
     ) -> Self {
         let mut config = Config::in_folder(&folder.0.path().join("data"));
         configure(&mut config);
-        let running = server::start(config, options()).await.expect("the server starts");
+        // This process is the tests', which parse nothing.
+        let parsers = Arc::new(Parsers::by(env!("CARGO_BIN_EXE_tributary").into()));
+        let started_with = Options { parsers, ..options() };
+        let running = server::start(config, started_with).await.expect("the server starts");
         let base = format!("{}://{}", running.scheme(), running.addresses()[0]);
         let client = reqwest::Client::builder().build().expect("a client");
         Self { running: Some(running), folder, configure, options, base, client }
