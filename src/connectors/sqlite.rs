@@ -1,6 +1,7 @@
 //! SQLite files: tables and views of one database file below the file roots,
 //! opened read-only, each pass in one read transaction.
 
+mod bounds;
 mod config;
 mod cursor;
 mod database;
@@ -134,8 +135,8 @@ impl Connector for Sqlite {
     }
 
     async fn read(&self, account: &Account<Self>, request: ReadRequest, output: Output) -> Result<(), ConnectorError> {
-        let (path, config) = (located(account)?, account.config.clone());
-        let database = blocking(move || Database::open_stamped(&path)).await??;
+        let (path, config, silence) = (located(account)?, account.config.clone(), silence(account));
+        let database = blocking(move || Database::open_stamped(&path, silence)).await??;
         // When this future is dropped or nobody listens any more, a statement that
         // runs for ever ends too.
         let interrupt = database.interrupt_on_drop();
@@ -163,6 +164,12 @@ impl Connector for Sqlite {
     }
 }
 
+/// How long a statement may go without a row. A file has no network in between, but
+/// a view may sort first: five times what a server may be silent.
+fn silence(account: &Account<Sqlite>) -> std::time::Duration {
+    account.resources.dialer.timeouts().idle * 5
+}
+
 fn located(account: &Account<Sqlite>) -> Result<std::path::PathBuf, Failure> {
     let roots = &account.resources.file_roots;
     crate::connectors::paths::confined(roots, &account.config.path).map_err(Failure::Confined)
@@ -173,8 +180,8 @@ async fn on_file<T: Send + 'static>(
     account: &Account<Sqlite>,
     work: impl FnOnce(&Database, &Config) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let (path, config) = (located(account)?, account.config.clone());
-    let database = blocking(move || Database::open(&path)).await??;
+    let (path, config, silence) = (located(account)?, account.config.clone(), silence(account));
+    let database = blocking(move || Database::open(&path, silence)).await??;
     let _interrupt = database.interrupt_on_drop();
     blocking(move || work(&database, &config)).await?
 }

@@ -2,9 +2,11 @@
 //! What must hold each time: the right public code, no word of theirs to the
 //! caller or the log, bounded time and memory, and no job that is stuck.
 
+mod documents;
 mod login;
 mod rogue;
 mod service;
+mod sqlite;
 mod stream;
 
 /// What a rogue says; where it is found, it leaked.

@@ -3,22 +3,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::connectors::ConnectorError;
 use crate::connectors::paths::{self, ConfinementError};
+use crate::connectors::sqlite::bounds::{self, Watch};
 use crate::connectors::sqlite::config::Config;
 use crate::connectors::sqlite::plan::{Plan, What, Which};
 use crate::connectors::sqlite::stamp::Stamp;
 
 /// Rows that an estimate counts at most.
 const COUNTED: i64 = 100_000;
-/// Steps of SQLite's machine between two looks whether to stop: well below a
-/// millisecond.
-const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 const NO_CURSOR: &str =
     "names a column whose values have no common order, or that is left out of a table without a key";
@@ -45,7 +42,9 @@ pub(super) struct Database {
     /// What the file is like in this transaction, if that was asked and can be
     /// told.
     pub(super) stamp: Option<Stamp>,
-    stopped: Arc<AtomicBool>,
+    /// Some value of the file may be larger than a row may be.
+    pub(super) has_large_values: bool,
+    watch: Arc<Watch>,
 }
 
 /// Why the file, or a part of it, cannot be read.
@@ -78,6 +77,8 @@ impl Failure {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "busy",
                 Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure) => "unreadable",
                 Some(ErrorCode::ReadOnly) => "recovery_needed",
+                Some(ErrorCode::TooBig) => "too_large",
+                Some(ErrorCode::OperationInterrupted) => "timed_out",
                 _ => "query_failed",
             },
             Self::Empty => "damaged",
@@ -98,6 +99,8 @@ impl Failure {
             "damaged" => "the file is not a SQLite database, or it is damaged",
             "busy" => "another program keeps the database locked; try again later",
             "recovery_needed" => "open the database once with the program that writes it, so that it recovers",
+            "too_large" => "a value is larger than 16 MiB; leave the view or the column out",
+            "timed_out" => "no row came for minutes; leave the view out with excludeTables",
             "cursor_unusable" => {
                 "correct config.cursorColumns: each names a column of whole numbers, or of dates or times in one ISO form"
             }
@@ -148,50 +151,48 @@ impl From<Failure> for ConnectorError {
 
 /// Ends the running statement when it is dropped, and every later one: an
 /// interrupt of SQLite's own would be lost between two statements.
-pub(super) struct InterruptOnDrop(Arc<AtomicBool>);
+pub(super) struct InterruptOnDrop(Arc<Watch>);
 
 impl Drop for InterruptOnDrop {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.stop();
     }
 }
 
 impl Database {
     /// Opens a file whose path is confined and canonical, and begins the one read
-    /// transaction that everything afterwards sees.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    /// transaction that everything afterwards sees. A statement that gives no row
+    /// for so long is ended.
+    pub(super) fn open(path: &Path, silence: Duration) -> Result<Self, Failure> {
         // Refuses pipes and devices before SQLite would wait for them. The file is
         // not opened for that: closing it again would take the locks of every other
         // session of this process on it.
-        if paths::regular(path).map_err(Failure::Confined)?.len() == 0 {
+        let length = paths::regular(path).map_err(Failure::Confined)?.len();
+        if length == 0 {
             return Err(Failure::Empty);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_NOFOLLOW
-            | OpenFlags::SQLITE_OPEN_EXRESCODE;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        // Settings of the connection: the file's own schema may be hostile.
-        connection
-            .execute_batch("PRAGMA query_only=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; BEGIN")?;
+        let beside = bounds::check_siblings(path).map_err(Failure::Confined)?;
+        let (connection, watch) = bounds::open(path, silence)?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        let stopped = Arc::new(AtomicBool::new(false));
-        let asked = stopped.clone();
-        connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.load(Ordering::Relaxed)))?;
-        Ok(Self { connection, stamp: None, stopped })
+        let has_large_values = length + beside > bounds::LARGEST_VALUE;
+        Ok(Self { connection, stamp: None, has_large_values, watch })
+    }
+
+    /// Something came, or something else begins: the silence is counted from here.
+    pub(super) fn heard(&self) {
+        self.watch.heard();
     }
 
     /// The same with a stamp of the file; may wait a moment for it.
-    pub(super) fn open_stamped(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open_stamped(path: &Path, silence: Duration) -> Result<Self, Failure> {
         let stamp = Stamp::settled(path);
-        let database = Self::open(path)?;
+        let database = Self::open(path, silence)?;
         // Looked at before and after the transaction began, it is of its snapshot.
         Ok(Self { stamp: stamp.filter(|stamp| stamp.holds(path)), ..database })
     }
 
     pub(super) fn interrupt_on_drop(&self) -> InterruptOnDrop {
-        InterruptOnDrop(self.stopped.clone())
+        InterruptOnDrop(self.watch.clone())
     }
 
     /// Tables and views, ordered by name; not SQLite's own, nor virtual ones,
@@ -224,6 +225,7 @@ impl Database {
         if table.is_view {
             return None;
         }
+        self.heard();
         let name = quoted(&table.name);
         let ask = |sql: String| self.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).ok();
         let counted = ask(format!("SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {})", COUNTED + 1))?;
@@ -237,6 +239,7 @@ impl Database {
 
     /// Reads one row as a pass would.
     pub(super) fn first_row(&self, table: &Table, config: &Config) -> Result<(), Failure> {
+        self.heard();
         let plan = Plan::of(self, table, config)?;
         let mut statement = self.connection.prepare(&plan.sql(What::Rows, Which::First(1)))?;
         statement.query([])?.next()?;
@@ -264,6 +267,7 @@ impl Database {
 
     /// Fails when the cursor column of a table is none.
     pub(super) fn check_cursor(&self, table: &Table, config: &Config) -> Result<(), Failure> {
+        self.heard();
         let plan = Plan::of(self, table, config)?;
         match config.cursor(&table.name, plan.all_columns()) {
             Some((position, _)) if config.limit(&table.name).is_none() => {

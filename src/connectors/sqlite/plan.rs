@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::connectors::rows::cursors;
+use crate::connectors::sqlite::bounds::LARGEST_VALUE;
 use crate::connectors::sqlite::config::Config;
 use crate::connectors::sqlite::cursor::{Cursor, CursorMark};
 use crate::connectors::sqlite::database::{Column, Database, Failure, Table, quoted};
@@ -22,6 +23,9 @@ pub(super) struct Plan {
     key: Vec<String>,
     /// Name by which the row number can be asked for.
     rowid: Option<&'static str>,
+    /// Values may be too large to be held; views make theirs anew each time they
+    /// are asked how large it is, and have SQLite's own limit alone.
+    is_bounded: bool,
 }
 
 /// What of each row is read.
@@ -61,6 +65,7 @@ impl Plan {
             columns: read.map(|column| column.name.clone()).collect(),
             key: key.into_iter().map(|column| column.name.clone()).collect(),
             rowid,
+            is_bounded: database.has_large_values && !table.is_view,
         })
     }
 
@@ -90,12 +95,24 @@ impl Plan {
     /// Columns of the document, then of the key, then the row number.
     fn select(&self, what: What, tail: &str) -> String {
         let document = self.columns.iter().filter(|_| what == What::Rows);
-        let mut selected: Vec<String> = document.chain(&self.key).map(|name| quoted(name)).collect();
+        let mut selected: Vec<String> = document.map(|name| self.bounded(name)).collect();
+        selected.extend(self.key.iter().map(|name| quoted(name)));
         selected.extend(self.rowid.map(str::to_owned));
         if selected.is_empty() {
             selected.push("1".to_owned());
         }
         format!("SELECT {} FROM {}{tail}", selected.join(", "), quoted(&self.table.name))
+    }
+
+    /// A column whose value is not brought into memory when it is too large: its
+    /// length is known without, and one that is just too large stands for it.
+    fn bounded(&self, name: &str) -> String {
+        let name = quoted(name);
+        if !self.is_bounded {
+            return name;
+        }
+        let most = LARGEST_VALUE;
+        format!("CASE WHEN octet_length({name}) > {most} THEN zeroblob({most} + 1) ELSE {name} END")
     }
 
     /// What rows lie in the order of: the row number, or a key without NULLs.

@@ -15,6 +15,7 @@ use crate::connectors::ConnectorError;
 use crate::connectors::reading::{Message, Output, ReadRequest, Rest, Scope};
 use crate::connectors::rows::cursors;
 use crate::connectors::sqlite::Shape;
+use crate::connectors::sqlite::bounds::LARGEST_VALUE;
 use crate::connectors::sqlite::config::Config;
 use crate::connectors::sqlite::cursor::{Changed, CursorMark};
 use crate::connectors::sqlite::database::{Database, Failure, Table, quoted};
@@ -105,6 +106,7 @@ fn read_table(
     if let Some(known) = known.filter(|_| is_as_it_was && mark.proved) {
         return send(Message::Unmoved { object, records: known.records, mark: known.mark.clone() });
     }
+    database.heard();
     send(Message::Started(scope))?;
     if let Some(known) = known.filter(|_| is_as_it_was && !is_due) {
         let mark = Some(known.mark.clone());
@@ -164,6 +166,7 @@ fn hashed_key(payload: &[u8], seen: &mut HashMap<u128, u64>) -> String {
 }
 
 fn counted(database: &Database, table: &Table, limit: Option<u64>) -> Result<u64, Failure> {
+    database.heard();
     let sql = format!("SELECT count(*) FROM {}", quoted(&table.name));
     let rows: i64 = database.connection.query_row(&sql, [], |row| row.get(0))?;
     let rows = u64::try_from(rows).unwrap_or_default();
@@ -224,16 +227,21 @@ impl Reading<'_> {
         let mut batch = Vec::new();
         let (mut bytes, mut place) = (0, None);
         let salt = plan.salt();
-        while let Some(row) = rows.next()? {
+        loop {
+            self.database.heard();
+            let Some(row) = rows.next()? else { break };
             let mut payload = Vec::new();
+            let mut is_too_large = false;
             for index in 0..plan.columns.len() {
-                values::encode(row.get_ref(index)?, &mut payload);
+                let value = row.get_ref(index)?;
+                is_too_large |= value.as_bytes().is_ok_and(|bytes| bytes.len() as u64 > LARGEST_VALUE);
+                values::encode(value, &mut payload);
             }
             let source_key = match plan.source_key(What::Rows, row)? {
                 Some(key) => key,
                 None => hashed_key(&payload, &mut self.seen),
             };
-            if payload.len() > ROW_BYTES {
+            if is_too_large || payload.len() > ROW_BYTES {
                 self.refuse(source_key)?;
                 continue;
             }
@@ -258,7 +266,9 @@ impl Reading<'_> {
             let present = Message::Present { object: Arc::clone(self.object), source_keys };
             self.output.blocking_send(present).map_err(Failure::Stopped)
         };
-        while let Some(row) = rows.next()? {
+        loop {
+            self.database.heard();
+            let Some(row) = rows.next()? else { break };
             source_keys.extend(self.plan.source_key(What::Keys, row)?);
             if source_keys.len() >= KEYS_AT_ONCE {
                 send(std::mem::replace(&mut source_keys, Vec::with_capacity(KEYS_AT_ONCE)))?;
