@@ -54,3 +54,6 @@ pub mod server;
 
 // Floor 7: the command.
 pub mod cli;
+
+#[cfg(test)]
+mod tests;

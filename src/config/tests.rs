@@ -1,5 +1,7 @@
 //! Which layer wins, and what is said of mistakes.
 
+mod fuzz;
+
 use secrecy::ExposeSecret;
 
 use super::*;

@@ -180,3 +180,6 @@ fn object(selection: &Selection<'_>, table: &catalog::Table) -> SourceObject {
         estimated_items: table.estimate,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Tables of addresses, hosts and destinations.
 
+mod fuzz;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Filters, by table.
 
+mod fuzz;
+
 use serde_json::{Value, json};
 
 use super::*;

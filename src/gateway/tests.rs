@@ -2,6 +2,7 @@
 //! against a small service in this process.
 
 mod door;
+mod fuzz;
 mod json;
 mod odd_json;
 mod paths;

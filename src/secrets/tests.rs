@@ -1,5 +1,7 @@
 //! What a vault promises.
 
+mod fuzz;
+
 use secrecy::ExposeSecret;
 
 use super::key_ring::KeyRingError;
