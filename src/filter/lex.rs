@@ -66,7 +66,11 @@ impl Lexer {
             '"' | '\'' => self.quoted(character),
             '-' if !is_value => Ok(self.sign(Token::Minus)),
             '=' | '!' | '<' | '>' | ':' => self.operator(character),
-            _ => Ok(Token::Word(self.word(is_value))),
+            _ => match self.word(is_value) {
+                // What begins nothing: without a step there would be no end.
+                word if word.is_empty() => Err(self.error(&format!("`{character}` is not expected"))),
+                word => Ok(Token::Word(word)),
+            },
         }
     }
 

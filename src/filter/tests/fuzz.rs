@@ -31,6 +31,14 @@ const FILTER: &[&str] = &[
     " ",
 ];
 
+/// Once it took all memory there is.
+#[test]
+fn a_sign_that_begins_nothing_is_refused() {
+    for text in [",", "a = 1, b = 2", "(,)", "a,", "-,"] {
+        assert!(filter::parse(text).is_err(), "{text}");
+    }
+}
+
 #[test]
 fn a_filter_is_read_or_refused_and_can_be_asked() {
     fuzz("filters", worded(FILTER), |text| {
