@@ -137,7 +137,7 @@ async fn random_messages_are_answered_in_good_order_whoever_sends_them() {
     for role in ["viewer", "runner", "editor", "owner", "admin"] {
         let key = key(&server, role).await;
         // Some of it may be gone: whoever may delete does.
-        let collection = server.collection(role).await;
+        let collection = server.collection(&format!("Made for a {role}")).await;
         let connection = server.files_connection(&collection, json!({})).await;
         let sync = server.sync(&connection).await["id"].as_str().expect("an id").to_owned();
         words.known = vec![collection, connection, sync, "files".to_owned()];
