@@ -139,14 +139,25 @@ fn check_field_path(path: &str) -> Result<(), TemplateError> {
 }
 
 fn parse_literal(literal: &str) -> Result<String, TemplateError> {
-    let allowed = |letter: char| {
-        letter.is_ascii_alphanumeric() || "-_.~%!$&'()+,;@".contains(letter) || (!letter.is_ascii() && letter != '\0')
-    };
-    if literal.chars().all(allowed) {
+    if literal.chars().all(|letter| letter == '%' || is_plain(letter)) {
         decode(literal)
     } else {
         Err(TemplateError("a literal holds a character that a path segment may not"))
     }
+}
+
+/// May stand in a segment as it is.
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "-_.~!$&'()+,;@".contains(letter) || !letter.is_ascii()
+}
+
+/// Writes a text with everything escaped that could be taken for something else.
+fn write_escaped(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|letter| match letter {
+        letter if is_plain(letter) => write!(formatter, "{letter}"),
+        // Only ASCII is not plain.
+        letter => write!(formatter, "%{:02X}", u32::from(letter)),
+    })
 }
 
 fn decode(text: &str) -> Result<String, TemplateError> {
@@ -175,14 +186,17 @@ impl fmt::Display for Template {
         if self.segments.is_empty() {
             formatter.write_str("/")?;
         }
-        self.verb.iter().try_for_each(|verb| write!(formatter, ":{verb}"))
+        self.verb.iter().try_for_each(|verb| {
+            formatter.write_str(":")?;
+            write_escaped(formatter, verb)
+        })
     }
 }
 
 impl fmt::Display for Segment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Segment::Literal(text) => formatter.write_str(text),
+            Segment::Literal(text) => write_escaped(formatter, text),
             Segment::Any => formatter.write_str("*"),
             Segment::Rest => formatter.write_str("**"),
         }
