@@ -8,6 +8,10 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::json;
+
 use crate::support::canary::Canaries;
 use world::World;
 
@@ -30,11 +34,7 @@ async fn no_secret_gets_out_whatever_is_done() {
 
     let mut searched: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut found = Vec::new();
-    let pairs = |known: &'static [(String, String)]| {
-        Canaries::new(known.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-    };
-    let (secrets, contents): (&'static [_], &'static [_]) = (secrets.leak(), contents.leak());
-    let (secret, content) = (pairs(secrets), pairs(contents));
+    let (secret, content) = (canaries(&secrets), canaries(&contents));
     for (sink, bytes) in &sinks {
         let (times, size) = searched.entry(sink).or_default();
         (*times, *size) = (*times + 1, *size + bytes.len());
@@ -55,6 +55,9 @@ async fn no_secret_gets_out_whatever_is_done() {
     // What was searched is what came out: a control that must be in each.
     for (sink, control) in [
         ("log", "INFO"),
+        ("standard output", "listening"),
+        ("errors", "\"success\":false"),
+        ("commands", "data directory"),
         ("traces", "tributary"),
         ("metrics", "tributary_"),
         ("events", "finished"),
@@ -66,6 +69,30 @@ async fn no_secret_gets_out_whatever_is_done() {
         assert!(is_there, "`{control}` is not in {sink}: {searched:?}");
     }
     assert!(world::content_is_found(&sinks), "the sources' content was read");
+}
+
+fn canaries(known: &[(String, String)]) -> Canaries {
+    Canaries::new(known.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+/// The search finds what it is to find, in each form and wherever it begins.
+#[test]
+fn a_secret_is_found_in_every_form() {
+    let secret = "pass-/+\"&=%-word";
+    let canaries = Canaries::new([("it", secret), ("other", "nobody has this one")]);
+    let within = |text: String| canaries.found(format!("before {text} after").as_bytes()) == ["it"];
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let escaped = "pass-%2F%2B%22%26%3D%25-word";
+    for form in [secret.to_owned(), hex.to_lowercase(), hex, escaped.to_owned(), json!(secret).to_string()] {
+        assert!(within(form.clone()), "{form}");
+    }
+    for before in ["", "u", "us", "use", "user"] {
+        for after in ["", "a", "ab"] {
+            let text = format!("{before}{secret}{after}");
+            assert!(within(STANDARD.encode(&text)) && within(URL_SAFE_NO_PAD.encode(&text)), "{text}");
+        }
+    }
+    assert!(canaries.found(b"pass-word, and nothing else").is_empty());
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {
