@@ -3,6 +3,7 @@
 //! [`builtin`] is the catalogue.
 
 pub mod catalogue;
+pub mod documents;
 pub mod erased;
 pub mod files;
 pub mod following;
@@ -23,7 +24,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::files::isolation::Parsers;
+use self::documents::isolation::Parsers;
 use crate::egress::Dialer;
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};

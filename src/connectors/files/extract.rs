@@ -9,9 +9,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
 use crate::connectors::RecordError;
+use crate::connectors::documents::formats::{self, Content};
+use crate::connectors::documents::isolation::Parsers;
 use crate::connectors::files::config::Config;
-use crate::connectors::files::formats::{self, Content};
-use crate::connectors::files::isolation::Parsers;
 use crate::connectors::files::read::{self, Hashed};
 use crate::connectors::paths::ConfinementError;
 use crate::connectors::rows::template::Template;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::frames;
 use crate::connectors::RecordError;
-use crate::connectors::files::formats::{self, Content};
+use crate::connectors::documents::formats::{self, Content};
 
 /// How long a document may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ impl Parsers {
     }
 
     /// Title and text of a file. Blocks.
-    pub(in crate::connectors::files) fn content(&self, path: String, bytes: Vec<u8>) -> Result<Content, RecordError> {
+    pub(in crate::connectors) fn content(&self, path: String, bytes: Vec<u8>) -> Result<Content, RecordError> {
         let place = Place::take(self);
         // One that has ended while nobody used it is none.
         let idle = self.state().idle.pop();
