@@ -5,7 +5,7 @@
 mod documents;
 mod login;
 mod rogue;
-mod service;
+pub mod service;
 mod sqlite;
 mod stream;
 
