@@ -7,6 +7,7 @@ pub mod documents;
 pub mod erased;
 pub mod files;
 pub mod following;
+pub mod http;
 pub mod numbers;
 pub mod paths;
 pub mod postgresql;
