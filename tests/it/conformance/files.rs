@@ -56,14 +56,14 @@ impl Subject for Folder {
                 settings: of(self.root.join("nothing")),
                 stage: "connect",
                 code: "not_found",
-                error: (400, "validation_error"),
+                error: (400, "source_unreachable"),
             },
             Wrong {
                 what: "a folder outside of the roots",
                 settings: of(self.outside.path().to_owned()),
                 stage: "connect",
                 code: "outside_roots",
-                error: (400, "validation_error"),
+                error: (400, "source_unreachable"),
             },
         ]
     }

@@ -84,7 +84,7 @@ impl Subject for Tables {
                 settings: self.with(None, &self.reader, SECRET, json!({"tables": ["public.secrets"]})),
                 stage: "permission",
                 code: "permission_missing",
-                error: (403, "source_permission_denied"),
+                error: (400, "source_permission_denied"),
             },
         ]
     }
@@ -94,7 +94,7 @@ impl Subject for Tables {
         let mut truth = Truth::new();
         for table in TABLES {
             for row in client.query(&format!("SELECT id, name FROM {table}"), &[]).await.expect("rows") {
-                let place = (format!("public.{table}"), format!("[{}]", row.get::<_, i32>(0)));
+                let place = (format!("public.{table}"), format!("[\"{}\"]", row.get::<_, i32>(0)));
                 truth.insert(place, row.get(1));
             }
         }

@@ -62,14 +62,14 @@ impl Subject for File {
                 settings: Self::with_path(&self.path.with_file_name("nothing.db")),
                 stage: "connect",
                 code: "not_found",
-                error: (400, "validation_error"),
+                error: (400, "source_unreachable"),
             },
             Wrong {
                 what: "a file that is no database",
                 settings: Self::with_path(&text),
                 stage: "connect",
-                code: "not_a_database",
-                error: (400, "validation_error"),
+                code: "damaged",
+                error: (400, "source_unreachable"),
             },
         ]
     }

@@ -175,7 +175,7 @@ pub async fn wrong_settings<S: Subject>() {
         let port = closed.local_addr().expect("its port").port();
         drop(closed);
         let settings = subject.settings(Some(port));
-        let error = (503, "source_unreachable");
+        let error = (400, "source_unreachable");
         wrong.push(Wrong { what: "a closed port", settings, stage: "connect", code: "unreachable", error });
     }
     assert!(!wrong.is_empty(), "a subject has something that is wrong");
