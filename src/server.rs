@@ -57,7 +57,7 @@ use crate::syncs::follow::{Followers, Pace};
 use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Backoff, Workshop};
 
-use admission::Admission;
+use admission::{Admission, Allowance};
 use front::{Front, Manners, Pages};
 use tls::{Tls, TlsError};
 use traffic::request::Timely;
@@ -257,7 +257,11 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
 
     let mut doors = JoinSet::new();
     let limits = Arc::new(config.limits.clone());
-    let admission = Admission::new(limits.max_connections, limits.max_connections_per_peer_behind(config.behind_proxy));
+    let admission = Admission::new(Allowance {
+        most: limits.max_connections,
+        most_a_peer: limits.max_connections_per_peer_behind(config.behind_proxy),
+        new_a_peer: limits.new_connections_per_peer_behind(config.behind_proxy),
+    });
     let shared = listen::Doors {
         tls: tls.clone(),
         behind_proxy: config.behind_proxy,

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod engine;
 pub mod events;
 pub mod follow;
+mod looks;
 pub mod plan;
 pub mod progress;
 pub mod refill;
@@ -34,6 +35,7 @@ use crate::telemetry::trace_context;
 
 use events::Events;
 use follow::Posts;
+use looks::Looks;
 use sessions::Sessions;
 
 /// How long a caller waits for a clear or a purge; the rest goes on without it.
@@ -46,6 +48,7 @@ pub struct Syncs {
     index: Arc<dyn Index>,
     sessions: Sessions,
     events: Events,
+    looks: Looks,
     posts: Posts,
     disk: Arc<Disk>,
 }
@@ -53,7 +56,7 @@ pub struct Syncs {
 impl Syncs {
     /// Jobs of this store, working on this index.
     pub fn new(store: Store, index: Arc<dyn Index>, sessions: Sessions, events: Events, disk: Arc<Disk>) -> Self {
-        Self { store, index, sessions, events, posts: Posts::default(), disk }
+        Self { store, index, sessions, events, looks: Looks::default(), posts: Posts::default(), disk }
     }
 
     /// The disk that everything is kept on.

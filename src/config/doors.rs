@@ -43,6 +43,9 @@ pub struct Limits {
     pub max_connections: usize,
     /// Most connections from one address; of IPv6, from one network of 64 bits.
     pub max_connections_per_peer: usize,
+    /// Most new connections a second from one address, over some time; none means
+    /// any number.
+    pub new_connections_per_peer: u32,
     /// Most calls at once with one key; streams are counted apart.
     pub max_calls_per_key: usize,
     /// Most calls a minute with one key, and in one go; none means any number.
@@ -79,6 +82,11 @@ impl Limits {
     pub fn max_connections_per_peer_behind(&self, proxy: bool) -> usize {
         if proxy { self.max_connections } else { self.max_connections_per_peer }
     }
+
+    /// New connections a second from one address, if they have a limit.
+    pub fn new_connections_per_peer_behind(&self, proxy: bool) -> Option<u32> {
+        (!proxy && self.new_connections_per_peer > 0).then_some(self.new_connections_per_peer)
+    }
 }
 
 impl Reader {
@@ -98,6 +106,7 @@ impl Reader {
             max_streams: self.whole("max_streams"),
             max_connections: self.whole("max_connections"),
             max_connections_per_peer: self.whole("max_connections_per_peer"),
+            new_connections_per_peer: self.count("new_connections_per_peer"),
             max_calls_per_key: self.whole("max_calls_per_key"),
             calls_a_minute: self.count("rate_limit_per_minute"),
             refused_a_minute: self.count("refused_limit_per_minute"),

@@ -113,6 +113,12 @@ pub static ALL: &[Setting] = &[
     setting("max_streams", Kind::Whole(1, 10_000), "200", "Calls at once on one HTTP/2 connection"),
     setting("max_connections", Kind::Whole(1, 1_000_000), "10000", "Connections together"),
     setting("max_connections_per_peer", Kind::Whole(1, 1_000_000), "2000", "Connections from one address"),
+    setting(
+        "new_connections_per_peer",
+        Kind::Whole(0, 1_000_000),
+        "100",
+        "New connections a second from one address, beyond 500 at once; more wait; 0 for any",
+    ),
     setting("max_calls_per_key", Kind::Whole(1, 1_000_000), "2000", "Calls at once with one key, without streams"),
     setting("rate_limit_per_minute", Kind::Whole(0, 1_000_000_000), "60000", "Calls a minute with one key; 0 for any"),
     setting(

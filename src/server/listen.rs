@@ -65,7 +65,7 @@ where
         match accepted {
             Ok((stream, peer)) => match doors.admission.admit(peer.ip()) {
                 Ok(admitted) => {
-                    let connection = Connection { doors: doors.clone(), peer, _admitted: admitted };
+                    let connection = Connection { doors: doors.clone(), peer, admitted };
                     connections.spawn(connection.serve(stream, service.clone(), stop.clone()));
                 }
                 Err(full) => ended(full.0),
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 struct Connection {
     doors: Doors,
     peer: SocketAddr,
-    _admitted: Admitted,
+    admitted: Admitted,
 }
 
 impl Connection {
@@ -107,6 +107,13 @@ impl Connection {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        if !self.admitted.wait.is_zero() {
+            metrics::counter!("tributary_connections_held_total").increment(1);
+            tokio::select! {
+                () = tokio::time::sleep(self.admitted.wait) => {}
+                () = stop.cancelled() => return,
+            }
+        }
         let Some(stream) = self.open(stream, &stop).await else { return };
         let limits = self.doors.limits.clone();
         let traffic = Traffic::default();

@@ -1,6 +1,7 @@
 //! Following a sync: a snapshot, then each change of its row (coalesced), then
 //! its end. Of a sync that has ended, what is kept of its way is told again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
@@ -14,11 +15,6 @@ use crate::error::{Error, Reason};
 use crate::ids::SyncId;
 use crate::store::past::KeptProgress;
 use crate::store::syncs::{Counters, KeptLogLine, State, Sync};
-
-/// At most five events of progress a second.
-const LEAST_BETWEEN: Duration = Duration::from_millis(200);
-/// Changes made on other nodes are found by looking.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Sequence of a sync that was just asked for.
 const FIRST_SEQUENCE: i64 = 1;
@@ -103,23 +99,19 @@ impl Syncs {
         after_sequence: i64,
         sender: &mpsc::Sender<Result<WatchEvent, Error>>,
     ) -> Result<(), Option<Error>> {
-        let mut changes = self.events.subscribe(&id);
+        let mut looks = self.looks.of(&id, self);
+        // Its own first look, so that nobody begins with what somebody else saw.
+        let mut sync = Box::pin(self.looked_at(&id)).await?;
         let mut last = after_sequence;
         let mut is_first_look = true;
         loop {
-            changes.mark_unchanged();
-            let sync = self
-                .store
-                .sync(&id)
-                .await
-                .map_err(Error::from)?
-                .ok_or_else(|| Error::not_found("sync", id.as_str()))?;
             if sync.sequence > last {
                 let has_ended_before = is_first_look && sync.state.is_terminal();
+                // Boxed: thousands of streams wait below, and none needs room for this.
                 let events = if has_ended_before {
-                    self.retold(last, &sync).await?
+                    Box::pin(self.retold(last, &sync)).await?
                 } else {
-                    self.events_since(last, &sync).await?
+                    Box::pin(self.events_since(last, &sync)).await?
                 };
                 for event in events {
                     last = event.sequence();
@@ -130,9 +122,24 @@ impl Syncs {
                 return Ok(());
             }
             is_first_look = false;
-            tokio::time::sleep(LEAST_BETWEEN).await;
-            let _ = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
+            drop(sync);
+            let seen = match looks.changed().await {
+                Ok(()) => looks.borrow_and_update().clone(),
+                Err(_) => None,
+            };
+            sync = match seen {
+                Some(sync) => sync,
+                None => {
+                    looks = self.looks.of(&id, self);
+                    Box::pin(self.looked_at(&id)).await?
+                }
+            };
         }
+    }
+
+    async fn looked_at(&self, id: &SyncId) -> Result<Arc<Sync>, Error> {
+        let sync = self.store.sync(id).await.map_err(Error::from)?;
+        sync.map(Arc::new).ok_or_else(|| Error::not_found("sync", id.as_str()))
     }
 
     /// What a watcher that has seen `last` has to learn from the row.
