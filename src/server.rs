@@ -31,7 +31,7 @@ use crate::catalog::Catalog;
 use crate::collections::Collections;
 use crate::config::{Config, Limits};
 use crate::connections::Connections;
-use crate::connectors::files::isolation::Parsers;
+use crate::connectors::documents::isolation::Parsers;
 use crate::connectors::{self, Registry, Resources};
 use crate::disk::Disk;
 use crate::egress::Timeouts;

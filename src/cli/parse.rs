@@ -1,7 +1,7 @@
 //! `tributary parse-documents`, which only another `tributary` starts.
 
 use super::failure::{Failure, Kind};
-use crate::connectors::files::isolation;
+use crate::connectors::documents::isolation;
 
 /// Parses what comes on standard input, until it ends.
 pub fn run() -> Result<(), Failure> {

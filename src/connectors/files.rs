@@ -6,9 +6,6 @@
 
 mod config;
 mod extract;
-mod formats;
-mod globs;
-pub mod isolation;
 mod read;
 mod walk;
 

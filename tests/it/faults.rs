@@ -4,7 +4,7 @@
 mod attempts;
 mod frames;
 mod listing;
-mod proxy;
+pub mod proxy;
 mod round;
 mod schedule;
 

@@ -7,7 +7,7 @@ mod documents;
 mod follow;
 mod login;
 mod rogue;
-mod service;
+pub mod service;
 mod sqlite;
 mod stream;
 

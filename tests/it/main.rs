@@ -9,6 +9,7 @@ mod authorization;
 mod backup;
 mod canary;
 mod clients;
+mod conformance;
 mod connectors;
 mod crash;
 mod cursors;

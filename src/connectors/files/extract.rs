@@ -9,9 +9,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
 use crate::connectors::RecordError;
+use crate::connectors::documents::formats::{self, Content};
+use crate::connectors::documents::isolation::Parsers;
 use crate::connectors::files::config::Config;
-use crate::connectors::files::formats::{self, Content};
-use crate::connectors::files::isolation::Parsers;
 use crate::connectors::files::read::{self, Hashed};
 use crate::connectors::paths::ConfinementError;
 use crate::connectors::rows::template::Template;
@@ -41,7 +41,7 @@ pub(super) fn document(
             // Its text would not be what the fingerprint says that it is.
             return Err(failed("changed", "the file changed while it was read; the next sync takes it"));
         }
-        parsers.content(path.to_owned(), bytes)?
+        parsers.content(path.to_owned(), bytes.into())?
     };
     assemble(path, &metadata, content, config)
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::connectors::documents::globs;
 use crate::connectors::files::config::Config;
-use crate::connectors::files::globs;
 use crate::connectors::paths::{self, ConfinementError};
 
 /// Name of the object that holds the files of the folder itself.

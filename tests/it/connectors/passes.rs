@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tributary::connectors::documents::isolation::Parsers;
 use tributary::connectors::erased::{DynConnector, Session};
-use tributary::connectors::files::isolation::Parsers;
 use tributary::connectors::reading::{Message, Output, ReadRequest};
 use tributary::connectors::{ConnectorError, RecordError, Resources, builtin};
 use tributary::egress::{Dialer, Policy, Timeouts};

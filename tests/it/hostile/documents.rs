@@ -9,8 +9,8 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde_json::{Map, Value, json};
 use tributary::connectors::Resources;
+use tributary::connectors::documents::isolation::Parsers;
 use tributary::connectors::erased::Session;
-use tributary::connectors::files::isolation::Parsers;
 use tributary::connectors::reading::ReadRequest;
 use tributary::egress::{Dialer, Policy, Timeouts};
 

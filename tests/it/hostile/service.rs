@@ -100,9 +100,14 @@ impl Service {
 
     /// A connection to a source of files.
     pub async fn connect_files(&self, source: &str, config: Value) -> String {
+        self.connect_source(source, json!({}), config).await
+    }
+
+    /// A connection to any source.
+    pub async fn connect_source(&self, source: &str, credentials: Value, config: Value) -> String {
         let body = json!({
             "collectionId": self.collection, "sourceShortName": source, "name": "Rogue", "config": config,
-            "credentials": {},
+            "credentials": credentials,
         });
         id_of(&self.call("POST", "/api/v1/source-connections", Some(body)).await.ok()["sourceConnection"])
     }

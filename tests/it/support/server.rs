@@ -9,7 +9,7 @@ use futures::StreamExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tributary::config::{Config, Database, KeySource};
-use tributary::connectors::files::isolation::Parsers;
+use tributary::connectors::documents::isolation::Parsers;
 use tributary::server::{self, Options, Running};
 
 use super::canary::{self, Watched};

@@ -5,7 +5,7 @@
 mod fuzz {
     use proptest::prelude::*;
 
-    use crate::connectors::files::formats::{self, TEXT_BYTES};
+    use crate::connectors::documents::formats::{self, TEXT_BYTES};
     use crate::tests::{corpus, fuzz, tampered};
 
     fn parsed(extension: &'static str, folder: &str) {

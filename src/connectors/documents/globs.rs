@@ -2,7 +2,7 @@
 //! number of segments. A glob without `/` is for the last segment at any depth.
 
 /// True when the glob matches the whole path.
-pub(super) fn matches(glob: &str, path: &str) -> bool {
+pub(in crate::connectors) fn matches(glob: &str, path: &str) -> bool {
     let glob = glob.trim_matches('/');
     let segments: Vec<&str> = path.split('/').collect();
     if !glob.contains('/') && glob != "**" {
@@ -29,7 +29,7 @@ pub(super) fn matches(glob: &str, path: &str) -> bool {
 }
 
 /// True when files below the folder could match the glob.
-pub(super) fn may_match_below(glob: &str, folder: &str) -> bool {
+pub(in crate::connectors) fn may_match_below(glob: &str, folder: &str) -> bool {
     let glob = glob.trim_matches('/');
     if !glob.contains('/') {
         return true;

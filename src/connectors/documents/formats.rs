@@ -13,27 +13,27 @@ use std::borrow::Cow;
 use crate::connectors::RecordError;
 
 /// Most text that a document takes; the rest is cut and said so.
-pub(super) const TEXT_BYTES: usize = 10 * 1024 * 1024;
+pub(in crate::connectors) const TEXT_BYTES: usize = 10 * 1024 * 1024;
 
 /// What a file holds.
 #[derive(Debug, Default)]
-pub(super) struct Content {
+pub(in crate::connectors) struct Content {
     /// The document's own title.
-    pub(super) title: Option<String>,
+    pub(in crate::connectors) title: Option<String>,
     /// Its text.
-    pub(super) body: String,
-    pub(super) media_type: Cow<'static, str>,
+    pub(in crate::connectors) body: String,
+    pub(in crate::connectors) media_type: Cow<'static, str>,
     /// Programming language of source code.
-    pub(super) language: Option<Cow<'static, str>>,
+    pub(in crate::connectors) language: Option<Cow<'static, str>>,
     /// False when the type is not one whose text is taken.
-    pub(super) extracted: bool,
+    pub(in crate::connectors) extracted: bool,
     /// True when text was cut off.
-    pub(super) truncated: bool,
+    pub(in crate::connectors) truncated: bool,
 }
 
 impl Content {
     /// A file of which only the name is searched.
-    pub(super) fn name_only() -> Self {
+    pub(in crate::connectors) fn name_only() -> Self {
         Self { media_type: "application/octet-stream".into(), ..Self::default() }
     }
 
@@ -61,7 +61,7 @@ pub(super) fn too_large() -> RecordError {
 }
 
 /// Lower-case extension of a path, empty when there is none.
-pub(super) fn extension(path: &str) -> String {
+pub(in crate::connectors) fn extension(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default()
 }

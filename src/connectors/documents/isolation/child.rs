@@ -4,7 +4,7 @@
 use std::io::{self, BufReader, BufWriter};
 
 use super::frames;
-use crate::connectors::files::formats;
+use crate::connectors::documents::formats;
 
 /// Parsers recurse; pages of a stack that are not touched cost nothing.
 const STACK_BYTES: usize = 64 * 1024 * 1024;

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::connectors::RecordError;
-use crate::connectors::files::formats::{self, Content, TEXT_BYTES};
+use crate::connectors::documents::formats::{self, Content, TEXT_BYTES};
 
 /// Longest path, and longest of all beside text that a reply has.
 const SHORT: u64 = 16 * 1024 * 1024;
