@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::failure::{Failure, Kind, chain};
 use super::flags::SettingFlags;
 use super::say;
-use crate::config::{Config, TlsFiles};
+use crate::config::{ClientFiles, Config, TlsFiles};
 use crate::egress::tls::{Identity, TlsError, Verification, handshake_as};
 
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -61,28 +61,26 @@ struct Tls {
 impl Tls {
     fn read(config: &Config, server: &TlsFiles) -> Result<Self, Failure> {
         let identity = match &config.health {
-            Some(files) => {
-                let key = zeroize::Zeroizing::new(contents(&files.key)?);
-                let identity = Identity::from_pem(&contents(&files.certificate)?, &key);
-                Some(
-                    identity
-                        .map_err(|error| Failure::usage(format!("{error}: see health_certificate and health_key")))?,
-                )
-            }
-            None if server.client_ca.is_some() => {
+            Some(files) => Some(identity(files)?),
+            None if server.client_ca.is_none() => None,
+            None => {
                 return Err(Failure::usage(
                     "the server asks clients for certificates (tls_client_ca): give one with `health_certificate` and \
                      `health_key` (--health-certificate, --health-key)",
                 ));
             }
-            None => None,
         };
-        let certificate = contents(&server.certificate)?;
-        let certificate = String::from_utf8(certificate).map_err(|_| {
+        let certificate = String::from_utf8(contents(&server.certificate)?).map_err(|_| {
             Failure::usage(format!("`{}` holds no certificate in PEM form", server.certificate.display()))
         })?;
         Ok(Self { certificate, identity })
     }
+}
+
+fn identity(files: &ClientFiles) -> Result<Identity, Failure> {
+    let key = zeroize::Zeroizing::new(contents(&files.key)?);
+    let identity = Identity::from_pem(&contents(&files.certificate)?, &key);
+    identity.map_err(|error| Failure::usage(format!("{error}: see `health_certificate` and `health_key`")))
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, Failure> {
