@@ -63,10 +63,12 @@ async fn commands_that_change_keys_or_copy_data_are_in_the_log() {
     let mut make = Command::new(env!("CARGO_BIN_EXE_tributary"));
     make.args(["keys", "encryption", "--json"]);
     let foreign = done(make);
-    let foreign = foreign["keyFile"].as_str().expect("keys").to_owned();
+    let foreign = foreign["keyFile"].as_str().expect("keys");
+    let foreign = foreign.lines().rfind(|line| !line.starts_with('#')).expect("a key").to_owned();
     let mut with_another = tributary(&["keys", "rotate"], &data);
     with_another.env("TRIBUTARY_ENCRYPTION_KEY", &foreign);
-    refused(with_another);
+    let said = refused(with_another);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("not those of this store"), "{said:?}");
     let made = done(tributary(&["keys", "create", "--name", "by hand", "--role", "viewer"], &data));
     let id = made["apiKey"]["id"].as_str().expect("an id");
     done(tributary(&["keys", "revoke", id], &data));

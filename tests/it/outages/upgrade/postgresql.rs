@@ -79,7 +79,8 @@ fn encryption_key() -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
     let output = command.args(["keys", "encryption", "--json"]).output().unwrap();
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    said["keyFile"].as_str().unwrap().to_owned()
+    let file = said["keyFile"].as_str().unwrap();
+    file.lines().rfind(|line| !line.starts_with('#')).expect("a key").to_owned()
 }
 
 #[tokio::test]
