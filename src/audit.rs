@@ -6,6 +6,7 @@
 //! that fails, the end is kept and written again. Refusals are counted
 //! ([`refusals`]), so that nobody fills the log by asking.
 
+mod command;
 mod recording;
 mod refusals;
 
@@ -23,8 +24,9 @@ use crate::error::Error;
 use crate::ids::AuditEventId;
 use crate::paging::{self, Page, Pages};
 use crate::store::audit::{Actor, Event, NewEvent, Resources, Wanted};
-use crate::store::{Store, StoreError, Visible};
+use crate::store::{Store, Visible};
 
+pub use command::Command;
 pub use recording::{Recording, Under};
 use refusals::Refused;
 
@@ -165,28 +167,6 @@ impl From<&Caller> for Actor {
             Some(subject) => Actor::Subject(subject.clone()),
             None => Actor::Key(caller.key.clone()),
         }
-    }
-}
-
-/// A command of the operator, written down before it changes anything.
-pub struct Command<'store> {
-    store: &'store Store,
-    id: AuditEventId,
-}
-
-impl<'store> Command<'store> {
-    /// Writes that it begins; where that fails, it must not.
-    pub async fn begin(store: &'store Store, command: &str, about: Resources) -> Result<Self, StoreError> {
-        let id = AuditEventId::mint();
-        let method = command.to_owned();
-        let event = NewEvent { actor: Actor::Operator, peer: None, method, request_id: None, about };
-        store.begin_audit(&id, &event).await?;
-        Ok(Self { store, id })
-    }
-
-    /// Writes how it ended: [`OK`](crate::store::audit::OK), or the reason.
-    pub async fn end(self, outcome: &str, made: &Resources) -> Result<(), StoreError> {
-        self.store.end_audit(&self.id, outcome, made).await
     }
 }
 

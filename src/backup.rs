@@ -17,6 +17,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::audit;
+use crate::error::Reason;
 use crate::ids::CollectionId;
 use crate::index::IndexError;
 use crate::index::tantivy::snapshot;
@@ -72,10 +74,25 @@ pub enum BackupError {
     OtherStore(String),
     /// The store failed.
     #[error("the metadata store failed")]
-    Store(#[source] StoreError),
+    Store(#[from] StoreError),
     /// The index failed.
     #[error("the index failed")]
     Index(#[source] IndexError),
+}
+
+impl BackupError {
+    /// The reason that the audit log gives for it.
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Exists(_)
+            | Self::NotEmpty(_)
+            | Self::NotWhole { .. }
+            | Self::OtherDeployment
+            | Self::OtherStore(_) => Reason::InvalidArgument,
+            Self::Busy | Self::InUse(_) | Self::Store(_) => Reason::Unavailable,
+            Self::File { .. } | Self::Index(_) => Reason::Internal,
+        }
+    }
 }
 
 /// A backup that was made.
@@ -88,7 +105,8 @@ pub struct Made {
 }
 
 /// Makes a backup at `target`, which must not be there yet. Of a PostgreSQL store
-/// only the index: that database has tools of its own, to be used before.
+/// only the index: that database has tools of its own, to be used before. In the
+/// copied store the event of the backup has no end: it was copied before.
 pub async fn make(
     store: &Store,
     data_dir: &Path,
@@ -99,6 +117,15 @@ pub async fn make(
         return Err(BackupError::Exists(target.to_owned()));
     }
     let _lock = lock(data_dir)?;
+    audit::Command::record(store, "backup", made(store, data_dir, target, told), BackupError::reason).await
+}
+
+async fn made(
+    store: &Store,
+    data_dir: &Path,
+    target: &Path,
+    told: impl FnMut(Moved) + Send + 'static,
+) -> Result<Made, BackupError> {
     let staging = data_dir.join(STAGING);
     clear(&staging)?;
     let partial = partial(target);
@@ -125,11 +152,11 @@ async fn fill(
     partial: &Path,
     told: impl FnMut(Moved) + Send + 'static,
 ) -> Result<Made, BackupError> {
-    let deployment = store.deployment().await.map_err(BackupError::Store)?;
-    let key_ids = keys(store).await.map_err(BackupError::Store)?;
+    let deployment = store.deployment().await?;
+    let key_ids = keys(store).await?;
     private_folder(staging)?;
     if store.backend() == "sqlite" {
-        store.copy_to(&staging.join(STORE)).await.map_err(BackupError::Store)?;
+        store.copy_to(&staging.join(STORE)).await?;
     }
     let (from, links) = (data_dir.to_owned(), staging.join(INDEX));
     private_folder(&links)?;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-pub use doors::{Limits, TlsFiles};
+pub use doors::{ClientFiles, Limits, TlsFiles};
 use layers::{Layers, Origin};
 pub use transit::{TransitConfig, TransitToken};
 use values::Reader;
@@ -29,6 +29,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// TLS of the listeners; without it they speak plain text.
     pub tls: Option<TlsFiles>,
+    /// What `tributary health` shows to a server that asks clients for certificates.
+    pub health: Option<ClientFiles>,
     /// A proxy of the operator's stands before the server: it speaks TLS, and says
     /// in `X-Forwarded-For` who calls.
     pub behind_proxy: bool,
@@ -227,6 +229,7 @@ fn read(reader: &mut Reader) -> Config {
     Config {
         listen: reader.doors(tls.is_some() || behind_proxy),
         tls,
+        health: reader.health(),
         behind_proxy,
         database_url,
         database,

@@ -94,7 +94,7 @@ impl Keys {
         };
         let command = audit::Command::begin(&self.store, "serve: first admin key", Resources::default()).await?;
         let Created { key, secret } = self.create(&configured_admin(), draft).await?;
-        command.end(OK, &Resources { key: Some(key.id), ..Resources::default() }).await?;
+        command.end(&self.store, OK, &Resources { key: Some(key.id), ..Resources::default() }).await?;
         Ok(Some(secret))
     }
 

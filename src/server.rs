@@ -2,54 +2,40 @@
 //! Nothing else sees all of it.
 
 pub mod admission;
+mod cors;
+mod failure;
 pub mod front;
 pub mod listen;
+mod parts;
+mod running;
+mod stores;
 pub mod tls;
 pub mod traffic;
 mod way_out;
 
-use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
-use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 use tracing::{info, warn};
 
-use crate::api;
 use crate::audit::Audit;
-use crate::auth::allowances::{self, Allowances};
-use crate::auth::{Authenticator, Gate};
-use crate::catalog::Catalog;
-use crate::collections::Collections;
-use crate::config::{Config, Limits};
-use crate::connections::Connections;
+use crate::config::Config;
 use crate::connectors::documents::isolation::Parsers;
 use crate::connectors::{self, Registry, Resources};
 use crate::disk::Disk;
 use crate::egress::Timeouts;
-use crate::error::Reason;
 use crate::failpoint;
-use crate::gateway::openapi::OpenApiSettings;
-use crate::gateway::{self, Gateway};
-use crate::history::History;
 use crate::index::Index;
 use crate::index::tantivy::TantivyIndex;
-use crate::keys::Keys;
-use crate::keys::encryption::{CANARY, Encryption};
-use crate::oidc::Provider;
+use crate::keys::encryption::Encryption;
 use crate::paging;
-use crate::proto;
-use crate::search::Search;
-use crate::secrets::{Vault, VaultError};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::syncs::Syncs;
 use crate::syncs::engine::Engine;
 use crate::syncs::events::Events;
@@ -58,8 +44,13 @@ use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Backoff, Workshop};
 
 use admission::{Admission, Allowance};
-use front::{Front, Manners, Pages};
-use tls::{Tls, TlsError};
+pub use failure::StartError;
+use parts::Parts;
+pub use parts::openapi;
+pub use running::Running;
+use running::scheme;
+use stores::{open_vault, prepare_data_dir};
+use tls::Tls;
 use traffic::request::Timely;
 
 /// What a server is started with beside its configuration.
@@ -85,117 +76,6 @@ impl Default for Options {
             pace: Pace::default(),
             parsers: Arc::default(),
         }
-    }
-}
-
-/// Why a server does not start. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory cannot be used.
-    #[error("the data directory `{path}` cannot be used")]
-    DataDir {
-        /// Directory.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// Another server has the data directory.
-    #[error("another server is running on the data directory `{0}`; stop it, or name another with --data-dir")]
-    InUse(PathBuf),
-    /// The store cannot be opened.
-    #[error("the metadata store cannot be opened")]
-    Store(#[source] StoreError),
-    /// The encryption key is missing or wrong.
-    #[error("the encryption key cannot be used")]
-    Key(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The encryption key is not the one that this store was written with.
-    #[error("this store was written with another encryption key")]
-    WrongKey(#[source] VaultError),
-    /// The index cannot be opened.
-    #[error("the index cannot be opened")]
-    Index(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}; is another server there? choose another with --listen")]
-    Listen {
-        /// Address.
-        address: SocketAddr,
-        /// Cause.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// The files of TLS cannot be used.
-    #[error("the files that `tls_certificate`, `tls_key` and `tls_client_ca` name cannot be used")]
-    Tls(#[source] TlsError),
-    /// A setting that only the server can judge.
-    #[error("{0}")]
-    Setting(String),
-    /// The parts do not fit: our fault.
-    #[error("the server cannot be put together")]
-    Parts(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// A running server.
-pub struct Running {
-    addresses: Vec<SocketAddr>,
-    admin_key: Option<SecretString>,
-    tls: Option<Arc<Tls>>,
-    stop: CancellationToken,
-    doors: JoinSet<()>,
-    workers: JoinSet<()>,
-    health: api::health::Health,
-    keys: Arc<Keys>,
-    audit: Arc<Audit>,
-    encryption: Encryption,
-    store: Store,
-    grace: Duration,
-    _lock: File,
-}
-
-impl Running {
-    /// Addresses that it listens on, with real ports.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// The first admin key, if this start has made it: shown once.
-    pub fn admin_key(&self) -> Option<&SecretString> {
-        self.admin_key.as_ref()
-    }
-
-    /// Reads the encryption keys anew from where they come from.
-    pub async fn reload_encryption_keys(&self) {
-        self.encryption.reload().await;
-    }
-
-    /// What URLs of it begin with: `https` where it speaks TLS, else `http`.
-    pub fn scheme(&self) -> &'static str {
-        scheme(self.tls.is_some())
-    }
-
-    /// Takes the TLS files as they are now, if it speaks TLS. Files that cannot be
-    /// used change nothing but the log.
-    pub fn reload_tls(&self) {
-        if let Some(tls) = &self.tls {
-            tls.reload();
-        }
-    }
-
-    /// Stops in good order: says that it is not serving, ends streams with
-    /// UNAVAILABLE, finishes calls, hands syncs back at their next batch.
-    pub async fn shutdown(mut self) {
-        self.health.set_serving(false);
-        self.stop.cancel();
-        let ended = async {
-            while self.doors.join_next().await.is_some() {}
-            while self.workers.join_next().await.is_some() {}
-        };
-        if tokio::time::timeout(self.grace + Duration::from_secs(5), ended).await.is_err() {
-            warn!("work was cut off at the end of the grace; leases will bring it back");
-        }
-        self.keys.close().await;
-        self.audit.close().await;
-        self.store.close().await;
     }
 }
 
@@ -322,188 +202,10 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     })
 }
 
-struct Parts<'a> {
-    config: &'a Config,
-    store: &'a Store,
-    vault: &'a Arc<Vault>,
-    index: &'a Arc<dyn Index>,
-    syncs: &'a Syncs,
-    audit: &'a Arc<Audit>,
-    provider: &'a Option<Arc<Provider>>,
-    stop: &'a CancellationToken,
-    pages: paging::Pages,
-    base: String,
-}
-
-impl Parts<'_> {
-    /// The services behind their doors.
-    fn doors(&self, registry: &Registry) -> Result<(Front, api::health::Health, Arc<Keys>), StartError> {
-        let pages = self.pages.clone();
-        let catalog = Arc::new(Catalog::new(registry).map_err(|error| StartError::Parts(error.into()))?);
-        let keys = Arc::new(Keys::new(self.store.clone(), pages.clone(), self.config.admin_key.as_ref()));
-        let authenticator = Authenticator::new(keys.clone(), self.provider.clone());
-        let connections = Arc::new(Connections::new(
-            self.store.clone(),
-            catalog.clone(),
-            self.vault.clone(),
-            self.syncs.clone(),
-            pages.clone(),
-        ));
-        let collections = Arc::new(Collections::new(
-            self.store.clone(),
-            self.index.clone(),
-            self.syncs.clone(),
-            connections.clone(),
-            keys.clone(),
-            pages.clone(),
-        ));
-        let domain = api::Domain {
-            store: self.store.clone(),
-            catalog,
-            connections,
-            collections,
-            search: Arc::new(Search::new(self.store.clone(), self.index.clone(), pages.clone())),
-            keys: keys.clone(),
-            history: Arc::new(History::new(self.store.clone(), pages.clone())),
-            syncs: self.syncs.clone(),
-            audit: self.audit.clone(),
-            pages,
-            stop: self.stop.clone(),
-        };
-        let (health, health_service) = api::health::Health::new(api::service_names());
-        let limits = &self.config.limits;
-        let allowances = Arc::new(allowances(limits));
-        let gate = Gate::new(authenticator.clone(), self.audit.clone(), allowances.clone());
-        let sizes = api::Sizes { request: limits.max_body, answer: limits.max_answer };
-        let grpc = api::router(domain, health_service, gate, sizes).map_err(|error| StartError::Parts(error.into()))?;
-        let settings = gateway::Settings {
-            options_extension: "tributary.v1.rest",
-            error_domain: "tributary",
-            prefix_aliases: vec![("/v1", "/api/v1")],
-            status_of_reason,
-            max_body: limits.max_body,
-            max_answer: limits.max_answer,
-            max_uri: limits.max_uri,
-            max_json_depth: limits.max_json_depth,
-            authenticate: authenticator.pre_check(allowances),
-        };
-        let gateway = Gateway::new(settings, proto::DESCRIPTORS, grpc.clone())
-            .map_err(|error| StartError::Parts(error.into()))?;
-        let openapi = openapi(gateway.table());
-        let pages = Pages {
-            docs: gateway::docs::page(&openapi, &self.base).map_err(|error| StartError::Parts(error.into()))?,
-            openapi: serde_json::to_vec_pretty(&openapi).map_err(|error| StartError::Parts(error.into()))?.into(),
-        };
-        let cors = cors(&self.config.cors_origins)?;
-        let manners = Manners { cors, max_headers: limits.max_headers, has_tls: self.config.tls.is_some() };
-        Ok((
-            Front::new(grpc, gateway, pages, manners, self.store.clone(), self.audit.clone(), self.stop.clone()),
-            health,
-            keys,
-        ))
-    }
-}
-
-/// The OpenAPI document of the routes that a server serves.
-pub fn openapi(table: &gateway::rules::Table) -> serde_json::Value {
-    let settings = OpenApiSettings {
-        title: "Tributary".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        description: env!("CARGO_PKG_DESCRIPTION").to_owned(),
-        servers: vec!["/".to_owned()],
-        examples: api::examples::examples(),
-        services: api::examples::services(),
-        reasons: api::examples::reasons(),
-        role_name: api::examples::role_name,
-    };
-    gateway::openapi::document(table, &settings)
-}
-
-/// The HTTP status of an error reason.
-fn status_of_reason(name: &str) -> Option<u16> {
-    Reason::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.http_status())
-}
-
-fn allowances(limits: &Limits) -> Allowances {
-    Allowances::new(allowances::Limits {
-        calls_a_minute: limits.calls_a_minute,
-        refused_a_minute: limits.refused_a_minute,
-        calls_at_once: limits.max_calls_per_key,
-        streams_at_once: limits.max_streams_per_key,
-        call_time: limits.call_time,
-    })
-}
-
-fn scheme(has_tls: bool) -> &'static str {
-    if has_tls { "https" } else { "http" }
-}
-
-/// A directory for its owner only, and no second server on it.
-fn prepare_data_dir(config: &Config) -> Result<File, StartError> {
-    let path = &config.data_dir;
-    let failed = |cause| StartError::DataDir { path: path.clone(), cause };
-    fs::create_dir_all(path).map_err(failed)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    }
-    let lock = File::create(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StartError::InUse(path.clone())),
-        Err(TryLockError::Error(cause)) => Err(failed(cause)),
-    }
-}
-
-/// Opens the vault and proves with the canary that its key is the one that the
-/// store was written with: with another, every stored credential would be lost.
-async fn open_vault(config: &Config, store: &Store) -> Result<Vault, StartError> {
-    let vault = Vault::load(&config.encryption_key, config.transit.as_ref()).await;
-    let vault = vault.map_err(|error| StartError::Key(error.into()))?;
-    let fresh = vault.canary().await.map_err(|error| StartError::Key(error.into()))?;
-    let stored = store.put_setting_if_absent(CANARY, &fresh).await.map_err(StartError::Store)?;
-    vault.check_canary(&stored).await.map_err(StartError::WrongKey)?;
-    Ok(vault)
-}
-
 fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
     listeners
         .iter()
         .map(TcpListener::local_addr)
         .collect::<Result<_, _>>()
         .map_err(|cause| StartError::Parts(cause.into()))
-}
-
-/// Browsers of these origins may call. Credentials travel in headers, never in
-/// cookies, so none are allowed.
-fn cors(origins: &[String]) -> Result<CorsLayer, StartError> {
-    let mut allowed = Vec::new();
-    for origin in origins {
-        let value = origin.parse::<http::HeaderValue>();
-        allowed.push(value.map_err(|_| StartError::Setting(format!("`{origin}` is no origin for --cors-origins")))?);
-    }
-    let exposed = [
-        "grpc-status",
-        "grpc-message",
-        "grpc-status-details-bin",
-        "etag",
-        "retry-after",
-        "ratelimit",
-        "ratelimit-policy",
-        "x-request-id",
-    ];
-    Ok(CorsLayer::new()
-        .allow_origin(if origins == ["*"] { AllowOrigin::any() } else { AllowOrigin::list(allowed) })
-        .allow_methods([
-            http::Method::GET,
-            http::Method::HEAD,
-            http::Method::POST,
-            http::Method::PUT,
-            http::Method::PATCH,
-            http::Method::DELETE,
-        ])
-        .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(ExposeHeaders::list(exposed.map(http::HeaderName::from_static)))
-        .max_age(Duration::from_secs(7200)))
 }

@@ -3,6 +3,8 @@
 use sea_orm_migration::prelude::{ConnectionTrait, DbErr, SchemaManager};
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::failpoint;
+
 /// Runs statements in which `BYTES` stands for the type of byte strings, and
 /// `NAME` for a text that sorts by its bytes on every database.
 pub(crate) async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
@@ -12,7 +14,9 @@ pub(crate) async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Res
     };
     for statement in statements {
         let statement = statement.replace(" BYTES", &format!(" {bytes}")).replace(" NAME", &format!(" {name}"));
+        failpoint::reach();
         manager.get_connection().execute_unprepared(&statement).await?;
+        failpoint::reach();
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! is what SQLite and PostgreSQL have in common; [`dialect`] fills in the rest.
 
 mod dialect;
+mod failpoint;
 mod m20261123_000001_create_collections;
 mod m20261123_000002_create_connections;
 mod m20261123_000003_create_syncs;
@@ -23,6 +24,12 @@ use sea_orm_migration::sea_orm::DatabaseConnection;
 /// several servers may start at once.
 pub async fn up(database: &DatabaseConnection) -> Result<(), DbErr> {
     Migrator::up(database, None).await
+}
+
+/// Brings an empty store to the schema of an older build, that of its first so many
+/// migrations: to try upgrades.
+pub async fn up_first(database: &DatabaseConnection, count: u32) -> Result<(), DbErr> {
+    Migrator::up(database, Some(count)).await
 }
 
 struct Migrator;

@@ -93,7 +93,7 @@ fn event(event: Event) -> v1::AuditEvent {
     let (actor_type, actor) = match actor {
         Actor::Key(id) => (ActorType::ApiKey, id.to_string()),
         Actor::Subject(subject) => (ActorType::OidcSubject, subject),
-        Actor::Operator => (ActorType::Operator, String::new()),
+        Actor::Operator(user) => (ActorType::Operator, user),
         Actor::Nobody => (ActorType::Anonymous, String::new()),
     };
     v1::AuditEvent {

@@ -5,8 +5,10 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 
+use crate::audit;
 use crate::index::Index as _;
 use crate::index::tantivy::TantivyIndex;
+use crate::store::audit::{OK, Resources};
 use crate::store::{Store, StoreError};
 
 use super::manifest::Manifest;
@@ -50,8 +52,8 @@ pub async fn restore(
     refuse_unless_empty(data_dir)?;
     private_folder(&staging.join(INDEX))?;
     let restored = bring(backup, &staging, database_url, manifest, told).await;
-    let restored = match restored {
-        Ok(restored) => restored,
+    let (restored, command) = match restored {
+        Ok(brought) => brought,
         Err(error) => {
             clear(&staging)?;
             return Err(error);
@@ -66,6 +68,10 @@ pub async fn restore(
     }
     clear(&staging)?;
     transfer::sync_folder(data_dir)?;
+    let store = Store::open(&store_in(data_dir, &restored.manifest, database_url)).await?;
+    let ended = command.end(&store, OK, &Resources::default()).await;
+    store.close().await;
+    ended?;
     Ok(restored)
 }
 
@@ -75,28 +81,47 @@ async fn bring(
     database_url: &str,
     manifest: Manifest,
     told: impl FnMut(Moved) + Send + 'static,
-) -> Result<Restored, BackupError> {
+) -> Result<(Restored, audit::Command), BackupError> {
     let (from, to, files) = (backup.to_owned(), staging.to_owned(), manifest.files.clone());
     let copying = tokio::task::spawn_blocking(move || transfer::copy_listed(&from, &to, &files, told)).await;
     copying.expect("copying does not panic")?;
-    let url = match manifest.store.as_str() {
-        "sqlite" => format!("sqlite://{}", staging.join(STORE).display()),
-        _ => database_url.to_owned(),
-    };
     // An older store is brought up to this build's schema.
-    let store = Store::open(&url).await.map_err(BackupError::Store)?;
-    let pruned = prune(&store, staging, &manifest).await;
+    let store = Store::open(&store_in(staging, &manifest, database_url)).await?;
+    let pruned = recorded(&store, staging, &manifest).await;
     store.close().await;
-    Ok(Restored { orphans: pruned?, manifest })
+    let (orphans, command) = pruned?;
+    Ok((Restored { orphans, manifest }, command))
+}
+
+/// The store that a backup is of: a file in this folder, or the database.
+fn store_in(folder: &Path, manifest: &Manifest, database_url: &str) -> String {
+    match manifest.store.as_str() {
+        "sqlite" => format!("sqlite://{}", folder.join(STORE).display()),
+        _ => database_url.to_owned(),
+    }
+}
+
+/// Writes into the audit log of the restored store that it is restored, before it
+/// is brought in order; of one that fails, the end too.
+async fn recorded(store: &Store, staging: &Path, manifest: &Manifest) -> Result<(u64, audit::Command), BackupError> {
+    let command = audit::Command::begin(store, "restore", Resources::default()).await?;
+    match prune(store, staging, manifest).await {
+        Ok(orphans) => Ok((orphans, command)),
+        Err(error) => {
+            // The failure matters more than the note of it.
+            drop(command.end(store, error.reason().name(), &Resources::default()).await);
+            Err(error)
+        }
+    }
 }
 
 /// Removes what the store does not know: the index was copied after it.
 async fn prune(store: &Store, staging: &Path, manifest: &Manifest) -> Result<u64, BackupError> {
-    if store.deployment().await.map_err(BackupError::Store)? != manifest.deployment {
+    if store.deployment().await? != manifest.deployment {
         return Err(BackupError::OtherDeployment);
     }
     let known = async { Ok::<_, StoreError>((store.collection_ids().await?, store.connection_ids().await?)) };
-    let (collections, connections) = known.await.map_err(BackupError::Store)?;
+    let (collections, connections) = known.await?;
     let folder = staging.join(INDEX);
     for entry in fs::read_dir(&folder).map_err(at(&folder))?.flatten() {
         let id = entry.file_name().to_str().and_then(|name| name.parse().ok());

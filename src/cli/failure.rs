@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::process::ExitCode;
 
 use crate::connectors::ConnectorError;
+use crate::error::Reason;
 use crate::store::StoreError;
 
 /// Kinds of failure; each has an exit code of its own.
@@ -50,6 +51,16 @@ impl Failure {
     /// The kind.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The reason that the audit log gives for it.
+    pub fn reason(&self) -> Reason {
+        match self.kind {
+            Kind::Failed => Reason::Internal,
+            Kind::Usage => Reason::InvalidArgument,
+            Kind::Unreachable => Reason::Unavailable,
+            Kind::Refused => Reason::Forbidden,
+        }
     }
 
     /// Says it on standard error.

@@ -2,15 +2,17 @@
 //! but the binary at hand, as a container has.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind, chain};
 use super::flags::SettingFlags;
 use super::say;
-use crate::egress::tls::{Verification, client_handshake};
+use crate::config::{ClientFiles, Config, TlsFiles};
+use crate::egress::tls::{Identity, TlsError, Verification, handshake_as};
 
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The first line is all that matters.
@@ -22,11 +24,8 @@ pub(super) async fn run(settings: &SettingFlags) -> Result<(), Failure> {
     let Some(address) = config.listen.first().copied().map(reachable) else {
         return Err(Failure::usage("no address is listened on"));
     };
-    let certificate = match &config.tls {
-        Some(files) => Some(std::fs::read_to_string(&files.certificate)?),
-        None => None,
-    };
-    let asked = tokio::time::timeout(PATIENCE, ask(address, certificate.as_deref())).await;
+    let tls = config.tls.as_ref().map(|files| Tls::read(&config, files)).transpose()?;
+    let asked = tokio::time::timeout(PATIENCE, ask(address, tls)).await;
     let away = |reason: String| Failure::new(Kind::Unreachable, format!("the server at {address} {reason}"));
     let line = asked
         .map_err(|_| away("does not answer in time".to_owned()))?
@@ -51,14 +50,56 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Over TLS where there is a certificate; the server has to show that one.
+/// What a handshake with the server takes.
+struct Tls {
+    /// The certificate that the server has to show.
+    certificate: String,
+    /// What we show, where it asks for that.
+    identity: Option<Identity>,
+}
+
+impl Tls {
+    fn read(config: &Config, server: &TlsFiles) -> Result<Self, Failure> {
+        let identity = match &config.health {
+            Some(files) => Some(identity(files)?),
+            None if server.client_ca.is_none() => None,
+            None => {
+                return Err(Failure::usage(
+                    "the server asks clients for certificates (tls_client_ca): give one with `health_certificate` and \
+                     `health_key` (--health-certificate, --health-key)",
+                ));
+            }
+        };
+        let certificate = String::from_utf8(contents(&server.certificate)?).map_err(|_| {
+            Failure::usage(format!("`{}` holds no certificate in PEM form", server.certificate.display()))
+        })?;
+        Ok(Self { certificate, identity })
+    }
+}
+
+fn identity(files: &ClientFiles) -> Result<Identity, Failure> {
+    let key = zeroize::Zeroizing::new(contents(&files.key)?);
+    let identity = Identity::from_pem(&contents(&files.certificate)?, &key);
+    identity.map_err(|error| Failure::usage(format!("{error}: see `health_certificate` and `health_key`")))
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::usage(format!("`{}` cannot be read: {error}", path.display())))
+}
+
+/// Over TLS where the server speaks it.
 #[expect(clippy::disallowed_methods, reason = "our own server")]
-async fn ask(address: SocketAddr, certificate: Option<&str>) -> std::io::Result<String> {
+async fn ask(address: SocketAddr, tls: Option<Tls>) -> std::io::Result<String> {
     let stream = TcpStream::connect(address).await?;
-    let Some(certificate) = certificate else { return exchange(stream, address).await };
+    let Some(Tls { certificate, identity }) = tls else { return exchange(stream, address).await };
     let (name, verification) = (address.ip().to_string(), Verification::Chain);
-    let stream = client_handshake(stream, &name, verification, Some(certificate), PATIENCE).await;
-    exchange(stream.map_err(std::io::Error::other)?, address).await
+    let stream = handshake_as(identity, stream, &name, verification, Some(&certificate), PATIENCE).await;
+    exchange(stream.map_err(told)?, address).await
+}
+
+/// With the cause: it is our own server, and the operator who reads it.
+fn told(error: TlsError) -> std::io::Error {
+    std::io::Error::other(chain(&error))
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr) -> std::io::Result<String> {

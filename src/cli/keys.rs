@@ -116,7 +116,7 @@ async fn create(create: Create, json: bool) -> Result<(), Failure> {
     let command = audit::Command::begin(&store, "keys create", about).await?;
     let made = store.insert_key(&new).await;
     let outcome = made.as_ref().map_or(Reason::InvalidArgument.name(), |_| OK);
-    command.end(outcome, &Resources::default()).await?;
+    command.end(&store, outcome, &Resources::default()).await?;
     let key = made.map_err(|error| match error {
         CreateKeyError::NoCollection => Failure::usage(error.to_string()),
         CreateKeyError::Store(error) => error.into(),
@@ -166,7 +166,7 @@ async fn revoke(revoke: Revoke, json: bool) -> Result<(), Failure> {
     let command = audit::Command::begin(&store, "keys revoke", about).await?;
     let key = store.revoke_key(&revoke.id).await?;
     let outcome = key.as_ref().map_or(Reason::NotFound.name(), |_| OK);
-    command.end(outcome, &Resources::default()).await?;
+    command.end(&store, outcome, &Resources::default()).await?;
     store.close().await;
     match key {
         Some(key) if json => say(json!({ "apiKey": as_json(&key) })),

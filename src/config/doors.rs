@@ -21,6 +21,15 @@ pub struct TlsFiles {
     pub client_names: Vec<String>,
 }
 
+/// Files of a client's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// Certificate chain, the client's own certificate first; PEM.
+    pub certificate: PathBuf,
+    /// Key of that certificate; PEM.
+    pub key: PathBuf,
+}
+
 /// Limits of the doors. What is over one is refused or ended, and nothing else is
 /// disturbed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,25 +135,39 @@ impl Reader {
     /// The files of TLS: certificate and key together, and what is of use only with
     /// another setting only with that.
     pub(super) fn tls(&mut self) -> Option<TlsFiles> {
-        let path = |reader: &mut Self, name| reader.is_set(name).then(|| PathBuf::from(reader.text(name)));
-        let (certificate, key) = (path(self, "tls_certificate"), path(self, "tls_key"));
-        let client_ca = path(self, "tls_client_ca");
+        let client_ca = self.path("tls_client_ca");
         let client_names = self.list("tls_client_names");
-        if client_ca.is_some() && certificate.is_none() {
+        if client_ca.is_some() && !self.is_set("tls_certificate") {
             self.refuse("tls_client_ca", "needs `tls_certificate` and `tls_key`: clients show theirs over TLS only");
         }
         if !client_names.is_empty() && client_ca.is_none() {
             self.refuse("tls_client_names", "needs `tls_client_ca`, which says whose certificates are believed");
         }
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, client_ca, client_names }),
+        let (certificate, key) = self.pair("tls_certificate", "tls_key")?;
+        Some(TlsFiles { certificate, key, client_ca, client_names })
+    }
+
+    /// What `tributary health` shows.
+    pub(super) fn health(&mut self) -> Option<ClientFiles> {
+        let (certificate, key) = self.pair("health_certificate", "health_key")?;
+        Some(ClientFiles { certificate, key })
+    }
+
+    fn path(&mut self, name: &'static str) -> Option<PathBuf> {
+        self.is_set(name).then(|| PathBuf::from(self.text(name)))
+    }
+
+    /// The files of a certificate and of its key: both or none.
+    fn pair(&mut self, certificate: &'static str, key: &'static str) -> Option<(PathBuf, PathBuf)> {
+        match (self.path(certificate), self.path(key)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             (Some(_), None) => {
-                self.refuse("tls_certificate", "needs `tls_key`, the file with its key");
+                self.refuse(certificate, format!("needs `{key}`, the file with its key"));
                 None
             }
             (None, Some(_)) => {
-                self.refuse("tls_key", "needs `tls_certificate`, the file with its certificate");
+                self.refuse(key, format!("needs `{certificate}`, the file with its certificate"));
                 None
             }
         }

@@ -74,6 +74,13 @@ pub static ALL: &[Setting] = &[
         "",
         "Common or DNS names, one of which a client certificate must have (default: any)",
     ),
+    setting(
+        "health_certificate",
+        Kind::Text,
+        "",
+        "PEM file with the certificate that `tributary health` shows to a server that asks for one",
+    ),
+    setting("health_key", Kind::Text, "", "PEM file with its key"),
     setting("behind_proxy", Kind::Switch, "false", "A proxy before the server speaks TLS and sets X-Forwarded-For"),
     setting("data_dir", Kind::Text, "tributary-data", "Folder for everything that is kept"),
     setting(

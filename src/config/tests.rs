@@ -154,6 +154,8 @@ fn settings_of_tls_that_need_another_say_which() {
         ("tls_certificate", "tls_key"),
         ("tls_client_ca", "tls_certificate"),
         ("tls_client_names", "tls_client_ca"),
+        ("health_certificate", "health_key"),
+        ("health_key", "health_certificate"),
     ];
     for (given, missing) in cases {
         let refused = problems("", &[(given, "x".to_owned())], &[]).join("\n");

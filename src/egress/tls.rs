@@ -6,8 +6,9 @@ use std::time::Duration;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -42,6 +43,38 @@ pub enum TlsError {
     TimedOut,
 }
 
+/// What a client shows of itself to a server that asks for it.
+pub struct Identity(Arc<SingleCertAndKey>);
+
+/// Why nothing can be shown. Says nothing of what was given.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The certificate is not PEM with at least one certificate.
+    #[error("the client certificate is not PEM text with a certificate")]
+    Certificate,
+    /// The key is not PEM with a private key.
+    #[error("the key of the client certificate is not PEM text with a private key")]
+    Key,
+    /// The key is not that of the certificate, or of a kind that we do not speak.
+    #[error("the key is not that of the client certificate")]
+    Mismatch,
+}
+
+impl Identity {
+    /// Reads PEM texts: the certificate, leaf first, and its key.
+    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+        let certificates = certificates.map_err(|_| IdentityError::Certificate)?;
+        if certificates.is_empty() {
+            return Err(IdentityError::Certificate);
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| IdentityError::Key)?;
+        let provider = rustls::crypto::ring::default_provider();
+        let pair = CertifiedKey::from_der(certificates, key, &provider).map_err(|_| IdentityError::Mismatch)?;
+        Ok(Self(Arc::new(pair.into())))
+    }
+}
+
 /// Makes a handshake over a connected stream. Without a root certificate, the
 /// usual public authorities are trusted; with one, only that is.
 pub async fn client_handshake<S>(
@@ -54,7 +87,22 @@ pub async fn client_handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = client_config(verification, root_certificate_pem)?;
+    handshake_as(None, stream, server_name, verification, root_certificate_pem, limit).await
+}
+
+/// The same, with something to show to a server that asks who we are.
+pub async fn handshake_as<S>(
+    identity: Option<Identity>,
+    stream: S,
+    server_name: &str,
+    verification: Verification,
+    root_certificate_pem: Option<&str>,
+    limit: Duration,
+) -> Result<TlsStream<S>, TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = client_config(identity, verification, root_certificate_pem)?;
     let name = ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::InvalidName)?;
     match tokio::time::timeout(limit, TlsConnector::from(Arc::new(config)).connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(stream),
@@ -76,7 +124,11 @@ fn classified(error: std::io::Error) -> TlsError {
     if refused_by_us { TlsError::Certificate(error) } else { TlsError::Handshake(error.into()) }
 }
 
-fn client_config(verification: Verification, root_certificate_pem: Option<&str>) -> Result<ClientConfig, TlsError> {
+fn client_config(
+    identity: Option<Identity>,
+    verification: Verification,
+    root_certificate_pem: Option<&str>,
+) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let (pinned, roots) = match root_certificate_pem {
         Some(pem) => roots_of(pem)?,
@@ -89,7 +141,10 @@ fn client_config(verification: Verification, root_certificate_pem: Option<&str>)
         .map_err(|error| TlsError::Handshake(error.into()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(config.with_no_client_auth())
+    Ok(match identity {
+        Some(Identity(shown)) => config.with_client_cert_resolver(shown),
+        None => config.with_no_client_auth(),
+    })
 }
 
 fn roots_of(pem: &str) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), TlsError> {

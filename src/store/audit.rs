@@ -23,8 +23,9 @@ pub enum Actor {
     Key(KeyId),
     /// Whom an identity provider vouches for.
     Subject(String),
-    /// Somebody at the server's own command line.
-    Operator,
+    /// Somebody at the server's own command line: a user of the operating system,
+    /// empty where it is not known.
+    Operator(String),
     /// Somebody who was not let in.
     Nobody,
 }
@@ -294,7 +295,7 @@ fn written(actor: &Actor) -> (&'static str, &str) {
     match actor {
         Actor::Key(id) => ("key", id.as_str()),
         Actor::Subject(subject) => ("subject", subject),
-        Actor::Operator => ("operator", ""),
+        Actor::Operator(user) => ("operator", user),
         Actor::Nobody => ("nobody", ""),
     }
 }
@@ -319,7 +320,7 @@ fn read(row: audit_event::Model) -> Result<Event, StoreError> {
     let actor = match actor_kind.as_str() {
         "key" => Actor::Key(actor.parse().map_err(damaged)?),
         "subject" => Actor::Subject(actor),
-        "operator" => Actor::Operator,
+        "operator" => Actor::Operator(actor),
         _ => Actor::Nobody,
     };
     let about = Resources {

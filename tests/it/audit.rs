@@ -1,6 +1,8 @@
 //! The audit log: nothing that changes something is missing from it, refusals
 //! cannot fill it, and it says nothing that is secret.
 
+mod commands;
+
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};

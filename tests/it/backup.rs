@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tributary::backup::{self, BackupError, restore};
-use tributary::store::Store;
+use tributary::store::audit::Wanted;
+use tributary::store::{Store, Visible};
 
 use crate::support::postgres::{self, Database};
 use crate::support::process::Process;
@@ -270,6 +271,14 @@ async fn a_restore_refuses_what_is_damaged_and_where_something_is() {
     assert_eq!(said(&output)["missingKeyIds"], manifest["keyIds"]);
 }
 
+/// Command and outcome of the events of a store, newest first.
+async fn logged(database: &Database) -> Vec<(String, Option<String>)> {
+    let store = Store::open(&database.url()).await.unwrap();
+    let events = store.audit_events(&Visible::All, &Wanted::default(), None, 10).await.unwrap();
+    store.close().await;
+    events.into_iter().map(|event| (event.event.method, event.outcome)).collect()
+}
+
 #[tokio::test]
 async fn the_index_of_a_postgresql_store_goes_back_to_that_store_only() {
     let world = World::with_rows(30).await;
@@ -288,4 +297,7 @@ async fn the_index_of_a_postgresql_store_goes_back_to_that_store_only() {
     let wrong = restore::restore(&target, &into("wrong"), "sqlite:///x/tributary.db", |_| {}).await.unwrap_err();
     assert!(matches!(wrong, BackupError::OtherStore(_)), "{wrong}");
     restore::restore(&target, &into("right"), &ours.url(), |_| {}).await.unwrap();
+    assert_eq!(logged(&other).await, [("restore".to_owned(), Some("INVALID_ARGUMENT".to_owned()))]);
+    let ok = Some("OK".to_owned());
+    assert_eq!(logged(&ours).await, [("restore".to_owned(), ok.clone()), ("backup".to_owned(), ok)]);
 }

@@ -2,7 +2,9 @@
 //! What must hold each time: the right public code, no word of theirs to the
 //! caller or the log, bounded time and memory, and no job that is stuck.
 
+mod beside;
 mod documents;
+mod follow;
 mod login;
 mod rogue;
 pub mod service;

@@ -8,6 +8,7 @@ mod disk;
 mod folder;
 mod migration;
 mod store;
+mod upgrade;
 
 use std::collections::BTreeSet;
 

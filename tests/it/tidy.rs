@@ -49,6 +49,7 @@ const ON_ONE_FLOOR: &[(&str, &str)] = &[
     ("api", "proto"),
     ("audit", "paging"),
     ("auth", "proto"),
+    ("backup", "audit"),
     ("backup", "keys"),
     ("collections", "connections"),
     ("collections", "etag"),

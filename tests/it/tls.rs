@@ -2,6 +2,7 @@
 //! are open, and peers that have none, or no hurry.
 
 mod clients;
+mod health;
 mod reload;
 
 use std::path::Path;

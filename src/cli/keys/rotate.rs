@@ -1,9 +1,12 @@
 //! `tributary keys rotate`: brings every stored credential under the primary
 //! encryption key, by the store itself, while servers go on.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::json;
 
+use crate::audit;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags::SettingFlags;
 use crate::cli::progress::{Progress, Unit};
@@ -27,23 +30,15 @@ pub struct Rotate {
 /// Rotates.
 pub(super) async fn run(rotate: Rotate, json: bool) -> Result<(), Failure> {
     let config = rotate.settings.load()?;
-    if rotate.new_key {
-        let id = add_key(&config)?;
-        if !json {
-            eprintln!("{id} is the new primary key; a running server reads it when it is told by SIGHUP, or meets it");
-        }
-    }
+    let new_in = if rotate.new_key { Some(own_key_file(&config)?) } else { None };
     if let KeySource::Embedded(path) = &config.encryption_key
         && !path.exists()
     {
         return Err(Failure::usage(format!("there is no key file `{}`; is --data-dir right?", path.display())));
     }
-    let keys = Vault::load(&config.encryption_key, config.transit.as_ref()).await;
-    let vault = keys.map_err(|error| Failure::of(Kind::Usage, &error))?;
     let store = Store::open(config.store_url()).await?;
-    let mut progress = Progress::new("wrapped anew", Unit::Count, json);
-    let rotated = rotation::rotate(&store, &vault, |tally| progress.tell(tally.done, tally.total)).await;
-    progress.end();
+    let work = rotated(&store, &config, new_in, json);
+    let rotated = audit::Command::record(&store, "keys rotate", work, Failure::reason).await;
     store.close().await;
     let Rotated { primary, records, retired } = rotated?;
     if json {
@@ -63,7 +58,24 @@ pub(super) async fn run(rotate: Rotate, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn add_key(config: &Config) -> Result<String, Failure> {
+/// What changes something.
+async fn rotated(store: &Store, config: &Config, new_in: Option<&Path>, json: bool) -> Result<Rotated, Failure> {
+    if let Some(path) = new_in {
+        let id = source::prepend(path).map_err(|error| Failure::of(Kind::Usage, &error))?;
+        if !json {
+            eprintln!("{id} is the new primary key; a running server reads it when it is told by SIGHUP, or meets it");
+        }
+    }
+    let keys = Vault::load(&config.encryption_key, config.transit.as_ref()).await;
+    let vault = keys.map_err(|error| Failure::of(Kind::Usage, &error))?;
+    let mut progress = Progress::new("wrapped anew", Unit::Count, json);
+    let rotated = rotation::rotate(store, &vault, |tally| progress.tell(tally.done, tally.total)).await;
+    progress.end();
+    Ok(rotated?)
+}
+
+/// The key file, where a new key may be put into it.
+fn own_key_file(config: &Config) -> Result<&Path, Failure> {
     let path = match &config.encryption_key {
         KeySource::File(path) | KeySource::Embedded(path) => path,
         KeySource::Given(_) | KeySource::Command(_) => {
@@ -79,7 +91,7 @@ fn add_key(config: &Config) -> Result<String, Failure> {
              send SIGHUP, then rotate",
         ));
     }
-    source::prepend(path).map_err(|error| Failure::of(Kind::Usage, &error))
+    Ok(path)
 }
 
 impl From<RotationError> for Failure {

@@ -1,8 +1,8 @@
 //! The deletion hold, as a job sets and lifts it.
 
+use super::held::{Lease, LeaseError, held_row};
 use crate::store::connections::{self, DeletionHold};
 use crate::store::fault::fault;
-use crate::store::queue::{Lease, LeaseError, held_row};
 use crate::store::{self, Store};
 
 impl Store {

@@ -1,5 +1,7 @@
 //! What following needs, what it may cost the source, and how it ends.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PATIENT};
@@ -41,6 +43,43 @@ async fn a_source_that_keeps_too_much_is_freed_and_syncs_take_over() {
     fixture.until_at_the_source(2).await;
     fixture.execute("UPDATE t SET name = 'followed anew' WHERE id = 2").await;
     fixture.until_exact(&["t"], PATIENT).await;
+}
+
+/// Larger than a row may be: a sync says that it is too large, all others are told,
+/// and what is before it is confirmed, so that nothing is told again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_too_large_costs_a_sync_and_following_goes_on() {
+    let fixture = Fixture::followed(ROWS).await;
+    let syncs = fixture.syncs().await;
+    let large = "INSERT INTO t SELECT 900, string_agg(md5(n::text), ''), 0 FROM generate_series(1, 1200000) n";
+    fixture.execute(&format!("{large}; UPDATE t SET name = 'beside it' WHERE id = 1")).await;
+    let path = format!("/api/v1/syncs?sourceConnectionId={}", fixture.connection);
+    let deadline = Instant::now() + PATIENT;
+    loop {
+        let body = fixture.server.get(&path).await.ok();
+        let newest = &body["syncs"][0];
+        if newest["progress"]["itemsFailed"] == "1" && !newest["finishedAt"].is_null() {
+            let id = newest["id"].as_str().expect("an id");
+            let errors = fixture.server.get(&format!("/api/v1/syncs/{id}/errors")).await.ok();
+            assert_eq!(errors["errors"][0]["code"], "too_large", "{errors:#}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{newest:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    fixture.execute("DELETE FROM t WHERE id = 900").await;
+    fixture.until_exact(&["t"], PATIENT).await;
+    assert!(fixture.syncs().await > syncs);
+    fixture.until_followed().await;
+    fixture.execute("UPDATE t SET name = 'followed on' WHERE id = 2").await;
+    fixture.until_exact(&["t"], PATIENT).await;
+    let behind = "SELECT count(*) FROM pg_replication_slots
+        WHERE pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) > 16 * 1024 * 1024";
+    let deadline = Instant::now() + PATIENT;
+    while fixture.client.query_one(behind, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+        assert!(Instant::now() < deadline, "the large change is not confirmed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

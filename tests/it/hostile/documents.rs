@@ -52,7 +52,7 @@ fn pdf(objects: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A stream that expands to this text, so many times.
-fn stream(text: &[u8], times: usize) -> Vec<u8> {
+pub(super) fn stream(text: &[u8], times: usize) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
     for _ in 0..times {
         encoder.write_all(text).unwrap();
@@ -62,7 +62,7 @@ fn stream(text: &[u8], times: usize) -> Vec<u8> {
 }
 
 /// Many pages, each with the same contents.
-fn pages(number: usize, contents: Vec<u8>) -> Vec<u8> {
+pub(super) fn pages(number: usize, contents: Vec<u8>) -> Vec<u8> {
     let kids: String = (0..number).map(|page| format!("{} 0 R ", page + 4)).collect();
     let mut objects = vec![
         b"<</Type/Catalog/Pages 2 0 R>>".to_vec(),
@@ -75,7 +75,7 @@ fn pages(number: usize, contents: Vec<u8>) -> Vec<u8> {
 
 /// Name and content of files that mean harm. Each is small; what it would become
 /// is not.
-fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn hostile() -> Vec<(&'static str, Vec<u8>)> {
     let laughs = {
         let mut dtd = "<!DOCTYPE d [<!ENTITY a0 \"ha\">".to_owned();
         for level in 1..30 {

@@ -26,13 +26,20 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts it, with a collection and a folder of files.
+    /// Starts it, with a collection and a folder of files. Its log says everything.
     pub async fn start() -> Self {
+        Self::start_with(&["--log-level", "trace"]).await
+    }
+
+    /// Starts it with these flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("files")).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--log-level", "trace", "--data-dir"])
+            .args(["serve", "--json", "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .arg("--data-dir")
             .arg(folder.path().join("data"))
             .arg("--file-roots")
             .arg(folder.path().join("files"))
@@ -68,6 +75,11 @@ impl Service {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.base));
         let request = request.bearer_auth(ADMIN_KEY).timeout(Duration::from_secs(120));
         send(if let Some(body) = body { request.json(&body) } else { request }).await
+    }
+
+    /// The collection that all its connections are in.
+    pub fn collection(&self) -> &str {
+        &self.collection
     }
 
     /// Folder of files that it may read.

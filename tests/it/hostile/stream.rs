@@ -13,7 +13,7 @@ use crate::support::postgres::{self, Database};
 
 /// What it does with the first row of the first table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tampering {
+pub(super) enum Tampering {
     /// Announces two gigabytes, and sends them.
     Announced,
     /// Announces what a row may be at most, and sends it.
@@ -36,7 +36,7 @@ enum Tampering {
 
 /// A port that leads to a database through a rogue. What is cut or sent after a row
 /// happens in every session.
-async fn tampered(database: &Database, tampering: Tampering) -> (u16, JoinSet<()>) {
+pub(super) async fn tampered(database: &Database, tampering: Tampering) -> (u16, JoinSet<()>) {
     let target = database.port;
     serve(move |stream| async move {
         let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
@@ -122,7 +122,7 @@ async fn tamper(tampering: Tampering, row: &[u8], service: &mut (impl AsyncWrite
 }
 
 /// A view, so that rows come without their places, and a table.
-async fn source() -> Database {
+pub(super) async fn source() -> Database {
     let database = Database::create().await;
     let client = database.connect().await;
     let sql = "CREATE TABLE t (id int PRIMARY KEY, body text);

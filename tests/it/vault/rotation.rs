@@ -51,6 +51,9 @@ async fn a_rotation_that_was_killed_goes_on_while_calls_do_and_moves_the_canary_
     assert!(said["rewrapped"].as_i64().unwrap() >= 3_001 - moved, "{said}");
     assert_eq!(said["retiredKeyIds"], serde_json::json!([old]));
     assert_eq!((place.beside(&new), place.canary()), (0, new.clone()));
+    let log = process.call("GET", "/api/v1/audit-events?method=keys%20rotate", None).await;
+    let outcomes: Vec<&Value> = log["events"].as_array().unwrap().iter().map(|event| &event["outcome"]).collect();
+    assert_eq!(outcomes, ["OK", "UNKNOWN"], "the newest first; the other was killed");
     test(&process, &first).await;
     process.tell("HUP");
     process.until_metrics_say("tributary_credentials_under_old_keys 0").await;

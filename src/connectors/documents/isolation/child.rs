@@ -40,9 +40,14 @@ mod limits {
     /// process; the limit is for when nobody is there any more.
     const SECONDS: u64 = 60;
 
+    /// Behind everything that somebody waits for.
+    const NICENESS: i32 = 10;
+
     /// No files but those that are open, none to write to, and no memory image of
     /// what was read.
     pub(super) fn once() -> io::Result<()> {
+        // Where that is not allowed, documents are parsed all the same.
+        let _ = rustix::process::nice(NICENESS);
         set(Resource::Core, 0)?;
         set(Resource::Fsize, 0)?;
         set(Resource::Nofile, 32)

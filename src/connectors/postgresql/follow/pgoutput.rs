@@ -278,3 +278,43 @@ mod tests {
         assert_eq!((reply.len(), reply[0], reply[8], reply[16], reply[24]), (34, b'r', 5, 5, 5));
     }
 }
+
+/// What a server sends, tampered with.
+#[cfg(test)]
+mod fuzz {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tests::{fuzz, tampered};
+
+    #[test]
+    fn a_piece_of_the_stream_is_read_or_refused_and_never_grows() {
+        let head = [&b"w"[..], &[0; 24]].concat();
+        let messages: [&[u8]; 7] = [
+            b"B\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07",
+            b"R\0\0\0\x09public\0t\0d\0\x02\x01id\0\0\0\0\0\0\0\0\0\0name\0\0\0\0\0\0\0\0\0",
+            b"I\0\0\0\x09N\0\x02t\0\0\0\x011n",
+            b"U\0\0\0\x09K\0\x02t\0\0\0\x011nN\0\x02t\0\0\0\x012u",
+            b"D\0\0\0\x09O\0\x01t\0\0\0\x01x",
+            b"T\0\0\0\x02\0\0\0\0\x09\0\0\0\x0a",
+            b"C\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x4d\0\0\0\0\0\0\0\0",
+        ];
+        let mut known: Vec<Vec<u8>> = messages.iter().map(|message| [&head, *message].concat()).collect();
+        known.push([&b"k"[..], &[0; 16], &[1]].concat());
+        fuzz("pieces of a stream", tampered(known), |bytes| {
+            let length = bytes.len();
+            let Ok(Piece::Data(data)) = piece(Bytes::from(bytes)) else { return Ok(()) };
+            let fields = |tuple: &Tuple| tuple.len();
+            let held = match decode(data) {
+                Ok(Decoded::Insert { new, .. }) => fields(&new),
+                Ok(Decoded::Update { old, new, .. }) => old.as_ref().map_or(0, fields) + fields(&new),
+                Ok(Decoded::Delete { old, .. }) => fields(&old),
+                Ok(Decoded::Relation(relation)) => relation.columns.len(),
+                Ok(Decoded::Truncate { relations }) => relations.len(),
+                Ok(Decoded::Begin { .. } | Decoded::Commit { .. } | Decoded::Other) | Err(Malformed) => 0,
+            };
+            prop_assert!(held <= length, "{held} of {length}");
+            Ok(())
+        });
+    }
+}

@@ -10,18 +10,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
 use super::pgoutput::{self, Decoded, Field, Lsn, Piece, Relation, Tuple};
 use super::tables::Tables;
 use super::wire::Wire;
 use crate::connectors::ConnectorError;
 use crate::connectors::postgresql::failure::Failure;
+use crate::connectors::postgresql::guard::is_cut;
 
 /// How often the server hears from us without having asked.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// A server that was silent for so long is asked whether it is there, and one
 /// that was silent for twice that is gone.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Longest key, all its columns together: an index of the server takes no longer
+/// ones, unless they can be packed well.
+const LONGEST_KEY: usize = 4096;
 
 /// Texts of the columns of a key, in the order of the table's key.
 pub(super) type RowKey = Vec<String>;
@@ -58,8 +64,6 @@ enum Known {
     Keyed { table: usize, positions: Vec<usize> },
     /// A table of which rows cannot be told apart by what is sent.
     Unkeyed { table: usize },
-    /// Not selected.
-    Ignored,
 }
 
 impl Stream {
@@ -115,6 +119,7 @@ impl Stream {
 
     async fn take(&mut self, piece: Bytes) -> Result<(), ConnectorError> {
         match pgoutput::piece(piece).map_err(malformed)? {
+            Piece::Data(data) if is_cut(&data) => self.pass_on_cut(&data).await,
             Piece::Data(data) => {
                 let decoded = pgoutput::decode(data).map_err(malformed)?;
                 self.pass_on(decoded).await
@@ -133,6 +138,15 @@ impl Stream {
         }
     }
 
+    /// Of a change that is larger than a row may be, the beginning.
+    async fn pass_on_cut(&mut self, data: &[u8]) -> Result<(), ConnectorError> {
+        if !matches!(data.first(), Some(b'I' | b'U' | b'D')) {
+            return Err(malformed(pgoutput::Malformed));
+        }
+        warn!("a change is larger than a row may be, so a sync has to look what it was");
+        self.send(Event::Untold).await
+    }
+
     async fn pass_on(&mut self, decoded: Decoded) -> Result<(), ConnectorError> {
         match decoded {
             Decoded::Begin { transaction } => {
@@ -144,8 +158,11 @@ impl Stream {
                 self.send(Event::Reached { place: end, at_micros: Some(at_micros) }).await
             }
             Decoded::Relation(relation) => {
-                let known = self.recognize(&relation);
-                self.relations.insert(relation.id, known);
+                // Only what is selected is kept, however many the server tells of.
+                match self.recognize(&relation) {
+                    Some(known) => self.relations.insert(relation.id, known),
+                    None => self.relations.remove(&relation.id),
+                };
                 Ok(())
             }
             Decoded::Insert { relation, new } => self.row(relation, &[&new]).await,
@@ -154,12 +171,9 @@ impl Stream {
             Decoded::Delete { relation, old } => self.row(relation, &[&old]).await,
             Decoded::Truncate { relations } => {
                 for relation in relations {
-                    match self.relations.get(&relation) {
-                        Some(Known::Keyed { table, .. } | Known::Unkeyed { table }) => {
-                            let table = *table;
-                            self.send(Event::Emptied { table }).await?;
-                        }
-                        Some(Known::Ignored) | None => {}
+                    if let Some(Known::Keyed { table, .. } | Known::Unkeyed { table }) = self.relations.get(&relation) {
+                        let table = *table;
+                        self.send(Event::Emptied { table }).await?;
                     }
                 }
                 Ok(())
@@ -168,14 +182,15 @@ impl Stream {
         }
     }
 
-    fn recognize(&self, relation: &Relation) -> Known {
-        let Some((table, key)) = self.tables.by_id(relation.id) else { return Known::Ignored };
+    /// None of what is not selected.
+    fn recognize(&self, relation: &Relation) -> Option<Known> {
+        let (table, key) = self.tables.by_id(relation.id)?;
         let position =
             |name: &String| relation.columns.iter().position(|column| column.identifies && column.name == *name);
-        match key.iter().map(position).collect::<Option<Vec<usize>>>() {
+        Some(match key.iter().map(position).collect::<Option<Vec<usize>>>() {
             Some(positions) if !positions.is_empty() => Known::Keyed { table, positions },
             Some(_) | None => Known::Unkeyed { table },
-        }
+        })
     }
 
     /// Both keys of a row whose key changed; either may be the same row's.
@@ -191,7 +206,7 @@ impl Stream {
                 keys.map(|key| key.map_or(Event::Untold, |key| Event::Row { table, key })).collect()
             }
             Some(Known::Unkeyed { .. }) => vec![Event::Untold],
-            Some(Known::Ignored) | None => Vec::new(),
+            None => Vec::new(),
         };
         for event in events {
             self.send(event).await?;
@@ -236,5 +251,27 @@ fn key_of(tuple: &Tuple, old: Option<&Tuple>, positions: &[usize]) -> Option<Row
         },
         Field::Null => None,
     };
-    positions.iter().map(|position| String::from_utf8(text(position)?.to_vec()).ok()).collect()
+    let texts: Vec<&Bytes> = positions.iter().map(text).collect::<Option<_>>()?;
+    if texts.iter().map(|text| text.len()).sum::<usize>() > LONGEST_KEY {
+        return None;
+    }
+    texts.into_iter().map(|text| String::from_utf8(text.to_vec()).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_whole_and_no_longer_than_an_index_takes() {
+        let text = |length: usize| Field::Text(Bytes::from(vec![b'x'; length]));
+        let key = |tuple: Tuple, old: Option<Tuple>| key_of(&tuple, old.as_ref(), &[1, 0]);
+        assert_eq!(key(vec![text(1), text(2)], None), Some(vec!["xx".to_owned(), "x".to_owned()]));
+        assert_eq!(key(vec![Field::Unsent, text(2)], Some(vec![text(1), text(9)])).unwrap()[1], "x");
+        assert_eq!(key(vec![Field::Unsent, text(2)], None), None);
+        assert_eq!(key(vec![Field::Null, text(2)], None), None);
+        assert_eq!(key(vec![text(2)], None), None);
+        assert!(key(vec![text(LONGEST_KEY - 1), text(1)], None).is_some());
+        assert!(key(vec![text(LONGEST_KEY), text(1)], None).is_none());
+    }
 }

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use super::publication::Publishable;
 use super::stream::RowKey;
 use crate::connectors::ConnectorError;
+use crate::connectors::following::{Changed, Followed as Told, Telling};
 use crate::connectors::postgresql::catalog::{self, Layout, Table};
 use crate::connectors::postgresql::failure::Failure;
+use crate::connectors::postgresql::guard::is_cut;
 use crate::connectors::postgresql::object::LARGEST_ROW;
 use crate::connectors::postgresql::path::identifier;
 use crate::connectors::postgresql::read::{ObjectError, copy, layouts_of, next_line, path_of};
@@ -22,6 +24,9 @@ use crate::connectors::postgresql::settings::Config;
 use crate::connectors::postgresql::shape::{Keys, Rows, Shape};
 use crate::egress::Timeouts;
 use crate::record::RawRecord;
+
+/// Bytes of rows that are told at once: what is on its way is in memory.
+const MOST_AT_ONCE: usize = 1024 * 1024;
 
 /// Everything that decides how rows of tables read, but for the rows: hashed, so
 /// that it can be compared. A table that is written anew as a whole has another
@@ -116,46 +121,68 @@ impl Tables {
     }
 }
 
-/// Rows as they are now, and the keys of those that are not there.
-#[derive(Default)]
-pub(super) struct Read {
-    pub(super) records: Vec<RawRecord>,
-    pub(super) gone: Vec<String>,
-}
-
 impl Followed {
-    /// Reads the rows of these keys, in the snapshot of the session.
-    pub(super) async fn read(&self, session: &Session, limits: Timeouts, keys: &[RowKey]) -> Result<Read, ObjectError> {
-        let mut read = Read::default();
+    /// A part of what changed of it.
+    pub(super) fn changed(&self, emptied: bool, records: Vec<RawRecord>, gone: Vec<String>) -> Told {
+        Told::Changed(Changed { object: self.object.clone(), emptied, records, gone, shape: self.shape.clone() })
+    }
+
+    /// Reads the rows of these keys, in the snapshot of the session, and tells what
+    /// they are now, and which of them are gone.
+    pub(super) async fn read_and_tell(
+        &self,
+        session: &Session,
+        limits: Timeouts,
+        keys: &[RowKey],
+        telling: &Telling,
+    ) -> Result<(), ObjectError> {
         let values = self.values(keys);
-        // The server itself writes the keys as a sync would have them.
-        let mut asked = Vec::with_capacity(keys.len());
-        {
-            let statement =
-                self.shape.keys_of_values_statement(&format!("(VALUES {values}) AS t({})", self.columns("")));
-            let mut lines = pin!(copy(session, limits, &statement).await?);
-            let made = Keys::new(&self.shape);
-            while let Some(line) = next_line(&mut lines, limits).await? {
-                asked.push(made.of_key(&line).map_err(|_| UNREADABLE)?);
-            }
-        }
+        // Keys as a sync has them, and whether their rows are there.
+        let mut asked = self.asked(session, limits, &values, keys.len()).await?;
         let wanted = format!("({}) IN (VALUES {values})", self.columns("t."));
         let mut lines = pin!(copy(session, limits, &self.shape.copy_statement(Rows::Where(&wanted), false)).await?);
         let mut made = Keys::new(&self.shape);
-        let mut found = Vec::with_capacity(keys.len());
+        let (mut records, mut bytes) = (Vec::new(), 0);
         while let Some(line) = next_line(&mut lines, limits).await? {
             let source_key = made.of(&line).map_err(|_| UNREADABLE)?;
-            found.push(source_key.clone());
+            *asked.get_mut(&source_key).ok_or(UNREADABLE)? = true;
             // The document of a row that is too large stays as it is; a sync
             // lists it as failed.
-            if line.len() <= LARGEST_ROW {
+            if line.len() <= LARGEST_ROW && !is_cut(&line) {
                 let fingerprint = self.shape.fingerprint(&line);
-                read.records.push(RawRecord { source_key, fingerprint, payload: line });
+                bytes += line.len();
+                records.push(RawRecord { source_key, fingerprint, payload: line });
+            }
+            if bytes >= MOST_AT_ONCE {
+                telling.tell(self.changed(false, std::mem::take(&mut records), Vec::new())).await?;
+                bytes = 0;
             }
         }
-        found.sort_unstable();
-        read.gone.extend(asked.into_iter().filter(|key| found.binary_search(key).is_err()));
-        Ok(read)
+        let gone = asked.into_iter().filter_map(|(key, is_there)| (!is_there).then_some(key)).collect();
+        Ok(telling.tell(self.changed(false, records, gone)).await?)
+    }
+
+    /// The keys as the server itself writes them: so a sync has them.
+    async fn asked(
+        &self,
+        session: &Session,
+        limits: Timeouts,
+        values: &str,
+        count: usize,
+    ) -> Result<HashMap<String, bool>, ObjectError> {
+        let statement = self.shape.keys_of_values_statement(&format!("(VALUES {values}) AS t({})", self.columns("")));
+        let mut lines = pin!(copy(session, limits, &statement).await?);
+        let made = Keys::new(&self.shape);
+        let mut asked = HashMap::with_capacity(count);
+        let mut told = 0;
+        while let Some(line) = next_line(&mut lines, limits).await? {
+            told += 1;
+            if told > count {
+                return Err(UNREADABLE);
+            }
+            asked.insert(made.of_key(&line).map_err(|_| UNREADABLE)?, false);
+        }
+        Ok(asked)
     }
 
     fn columns(&self, prefix: &str) -> String {

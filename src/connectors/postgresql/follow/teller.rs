@@ -13,9 +13,9 @@ use super::pgoutput::Lsn;
 use super::slot::{self, Slot};
 use super::snapshot::Snapshot;
 use super::stream::{Event, RowKey, Stream};
-use super::tables::{Followed, Read, Selected, Tables};
+use super::tables::{Selected, Tables};
 use super::wire::Wire;
-use crate::connectors::following::{Changed, FollowEnd, Followed as Told, Place, Reached, Telling};
+use crate::connectors::following::{FollowEnd, Followed as Told, Place, Reached, Telling};
 use crate::connectors::postgresql::PostgreSql;
 use crate::connectors::postgresql::failure::Failure;
 use crate::connectors::postgresql::read::ObjectError;
@@ -23,9 +23,11 @@ use crate::connectors::postgresql::session::Session;
 use crate::connectors::reading::Stopped;
 use crate::connectors::{Account, ConnectorError};
 
-/// Rows that are told up to one place, at most.
+/// Rows, and transactions, that are told up to one place, at most.
 const MOST_ROWS: usize = 20_000;
-/// Rows that are read and told at once: what is on its way is in memory.
+/// Bytes of their keys.
+const MOST_KEY_BYTES: usize = 8 * 1024 * 1024;
+/// Rows that are read at once.
 const ROWS_AT_ONCE: usize = 500;
 /// Events on their way between stream and reading.
 const EVENTS: usize = 4096;
@@ -64,6 +66,7 @@ struct Gathered {
     current: u32,
     transactions: BTreeSet<u32>,
     rows: BTreeMap<usize, HashSet<RowKey>>,
+    key_bytes: usize,
     emptied: BTreeSet<usize>,
     untold: bool,
     reached: Option<Lsn>,
@@ -79,6 +82,7 @@ impl Gathered {
             Event::Transaction(id) => self.current = id,
             Event::Row { table, key } => {
                 self.transactions.insert(self.current);
+                self.key_bytes += key.iter().map(String::len).sum::<usize>();
                 self.rows.entry(table).or_default().insert(key);
             }
             Event::Emptied { table } => {
@@ -101,6 +105,8 @@ impl Gathered {
 
     fn is_full(&self) -> bool {
         self.rows.values().map(HashSet::len).sum::<usize>() >= MOST_ROWS
+            || self.transactions.len() >= MOST_ROWS
+            || self.key_bytes >= MOST_KEY_BYTES
     }
 
     /// What there is; the transaction goes on.
@@ -154,7 +160,12 @@ impl<'a> Teller<'a> {
                 event = events.recv(), if !self.gathered.is_full() => {
                     let Some(event) = event else { return self.ended(&mut stream).await };
                     self.gathered.take(event);
-                    while !self.gathered.is_full() && let Ok(event) = events.try_recv() {
+                    // A server that goes on and on must not keep us from all else.
+                    for _ in 0..EVENTS {
+                        if self.gathered.is_full() {
+                            break;
+                        }
+                        let Ok(event) = events.try_recv() else { break };
                         self.gathered.take(event);
                     }
                     if !self.gathered.has_changes() && noted_at.elapsed() >= NOTE_EVERY {
@@ -257,39 +268,32 @@ impl<'a> Teller<'a> {
         for table in touched {
             let keys: Vec<RowKey> = rows.remove(&table).unwrap_or_default().into_iter().collect();
             if emptied.contains(&table) {
-                self.tell_part(table, Read::default(), true).await?;
+                let followed = &self.tables.followed[table];
+                self.telling.tell(followed.changed(true, Vec::new(), Vec::new())).await?;
             }
             for keys in keys.chunks(ROWS_AT_ONCE) {
-                match self.read(table, keys).await? {
-                    Some(read) => self.tell_part(table, read, false).await?,
-                    // The table is another one by now, or cannot be read: a sync
-                    // says what of it is there.
-                    None => untold = true,
-                }
+                // Where the table is another one by now, or cannot be read, a sync
+                // says what of it is there.
+                untold |= !self.tell_rows(table, keys).await?;
             }
         }
         self.session.leave_snapshot(self.limit()).await?;
         Ok(untold)
     }
 
-    async fn tell_part(&self, table: usize, read: Read, emptied: bool) -> Result<(), ConnectorError> {
-        let Followed { object, shape, .. } = &self.tables.followed[table];
-        let Read { records, gone } = read;
-        let changed = Changed { object: object.clone(), emptied, records, gone, shape: shape.clone() };
-        self.telling.tell(Told::Changed(changed)).await
-    }
-
-    async fn read(&self, table: usize, keys: &[RowKey]) -> Result<Option<Read>, ConnectorError> {
+    /// Whether they could be told.
+    async fn tell_rows(&self, table: usize, keys: &[RowKey]) -> Result<bool, ConnectorError> {
         let limits = self.account.resources.dialer.timeouts();
         self.session.begin_object(limits).await?;
-        let read = match self.tables.followed[table].read(&self.session, limits, keys).await {
-            Ok(read) => Some(read),
-            Err(ObjectError::Object(..)) => None,
+        let told = self.tables.followed[table].read_and_tell(&self.session, limits, keys, &self.telling).await;
+        let is_told = match told {
+            Ok(()) => true,
+            Err(ObjectError::Object(..)) => false,
             Err(ObjectError::Session(error)) => return Err(error),
             Err(ObjectError::Silent) => return Err(ConnectorError::Unreachable { code: "timed_out", cause: None }),
         };
         self.session.end_object(limits).await?;
-        Ok(read)
+        Ok(is_told)
     }
 
     /// Takes a snapshot that sees all these transactions.
@@ -344,6 +348,23 @@ mod tests {
         gathered.take(row("more"));
         assert_eq!(gathered.transactions, BTreeSet::from([7]));
         assert!(!gathered.is_whole && gathered.reached.is_none());
+    }
+
+    #[test]
+    fn keys_that_are_long_and_transactions_without_rows_have_an_end_too() {
+        let mut gathered = Gathered::default();
+        let long = "x".repeat(4096);
+        for number in 0..MOST_KEY_BYTES / 4096 {
+            gathered.take(row(&format!("{long}{number}")));
+        }
+        assert!(gathered.is_full());
+        let mut gathered = gathered.cut();
+        assert!(!gathered.is_full());
+        for id in 0..MOST_ROWS as u32 {
+            gathered.take(Event::Transaction(id));
+            gathered.take(Event::Emptied { table: 0 });
+        }
+        assert!(gathered.is_full());
     }
 
     #[test]

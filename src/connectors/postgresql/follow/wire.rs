@@ -11,7 +11,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::connectors::postgresql::PostgreSql;
 use crate::connectors::postgresql::failure::Failure;
-use crate::connectors::postgresql::guard::{Guarded, LARGEST_PIECE};
+use crate::connectors::postgresql::guard::Guarded;
+use crate::connectors::postgresql::object::LARGEST_ROW;
 use crate::connectors::postgresql::session::{self, Stream, answered};
 use crate::connectors::postgresql::settings::Credentials;
 use crate::connectors::{Account, ConnectorError};
@@ -19,6 +20,11 @@ use crate::report::Report;
 
 /// Room that is made for a message at once: it may never come.
 const ROOM: usize = 1024 * 1024;
+
+/// Largest message: what a row may be, and what is around it.
+const LARGEST_MESSAGE: usize = LARGEST_ROW + 4096;
+/// Largest answer to what is asked here: names and places.
+const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// What decides how the server writes values, as in an ordinary session.
 const SETTINGS: [(&str, &str); 6] = [
@@ -47,8 +53,9 @@ impl Wire {
     pub(super) async fn open(account: &Account<PostgreSql>) -> Result<Self, ConnectorError> {
         let limits = account.resources.dialer.timeouts();
         let stream = session::reach(account, &mut Report::default()).await?;
-        // A row is not cut: behind it would be no telling which ones changed.
-        let stream = stream.guarded(LARGEST_PIECE);
+        // Of a change that is larger only the beginning arrives; a sync tells then
+        // what it was.
+        let stream = stream.guarded(LARGEST_MESSAGE);
         let mut wire = Self { stream, received: BytesMut::with_capacity(64 * 1024) };
         answered(limits.login, wire.log_in(&account.credentials)).await?;
         Ok(wire)
@@ -122,9 +129,16 @@ impl Wire {
         self.ask(statement).await?;
         let mut rows = Vec::new();
         let mut failed = None;
+        let mut length = 0;
         loop {
             match self.receive().await? {
-                (b'D', body) => rows.push(row(body)?),
+                (b'D', body) => {
+                    length += body.len();
+                    if length > LARGEST_ANSWER {
+                        return Err(Failure::broken("the server answers more than was asked"));
+                    }
+                    rows.push(row(body)?);
+                }
                 (b'E', body) => failed = Some(server_error(&body)),
                 (b'Z', _) => return failed.map_or(Ok(rows), Err),
                 _ => {}
@@ -193,7 +207,7 @@ impl Wire {
         let Some(header) = self.received.first_chunk::<5>() else { return Ok(None) };
         let [tag, length @ ..] = *header;
         let length = u32::from_be_bytes(length) as usize;
-        if !(4..=LARGEST_PIECE).contains(&length) {
+        if !(4..=LARGEST_MESSAGE).contains(&length) {
             return Err(Failure::broken("the server sent a message of no possible length"));
         }
         if self.received.len() < length + 1 {
