@@ -41,7 +41,7 @@ pub(super) fn document(
             // Its text would not be what the fingerprint says that it is.
             return Err(failed("changed", "the file changed while it was read; the next sync takes it"));
         }
-        parsers.content(path.to_owned(), bytes)?
+        parsers.content(path.to_owned(), bytes.into())?
     };
     assemble(path, &metadata, content, config)
 }
