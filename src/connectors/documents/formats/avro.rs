@@ -11,6 +11,7 @@ use std::io::Read;
 use apache_avro::Schema;
 use apache_avro::schema::ResolvedSchema;
 use flate2::read::DeflateDecoder;
+use serde_json::Value;
 
 use super::budget::{Budget, read_whole};
 use super::rows::Rows;
@@ -26,8 +27,10 @@ const MOST_METADATA: usize = 1_000;
 pub(super) fn content(file: &[u8], budget: &Budget) -> Result<Content, RecordError> {
     let mut rest = file.strip_prefix(b"Obj\x01").ok_or_else(unparsable)?;
     let metadata = metadata(&mut rest).ok_or_else(unparsable)?;
-    let schema = metadata.get("avro.schema").and_then(|schema| std::str::from_utf8(schema).ok());
-    let schema = Schema::parse_str(schema.ok_or_else(unparsable)?).map_err(|_| unparsable())?;
+    let schema = metadata.get("avro.schema").ok_or_else(unparsable)?;
+    let mut schema: Value = serde_json::from_slice(schema).map_err(|_| unparsable())?;
+    tolerate(&mut schema);
+    let schema = Schema::parse(&schema).map_err(|_| unparsable())?;
     let resolved = ResolvedSchema::try_from(&schema).map_err(|_| unparsable())?;
     let codec = metadata.get("avro.codec").copied().unwrap_or(b"null");
     let marker = rest.split_off(..16).ok_or_else(unparsable)?;
@@ -48,6 +51,22 @@ pub(super) fn content(file: &[u8], budget: &Budget) -> Result<Content, RecordErr
         }
     }
     Ok(found.into_content(MEDIA_TYPE))
+}
+
+/// Lets pass what the library refuses: names of inner classes of Java, and errors,
+/// which are records.
+fn tolerate(schema: &mut Value) {
+    match schema {
+        Value::String(text) => *text = text.replace('$', "_"),
+        Value::Array(items) => items.iter_mut().for_each(tolerate),
+        Value::Object(members) => {
+            members.values_mut().for_each(tolerate);
+            if members.contains_key("fields") {
+                members.insert("type".to_owned(), "record".into());
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The words that a file begins with.
@@ -159,6 +178,12 @@ mod tests {
             content.body,
             "name: Stove, price: 12.50, on: 2024-03-01, tags: a, tags: b, next.name: x, next.on: 1970-01-01\n"
         );
+    }
+
+    #[test]
+    fn names_of_java_and_errors_are_tolerated() {
+        let error = r#"{"type":"error","name":"E","namespace":"org.Job$","fields":[{"name":"a","type":"string"}]}"#;
+        assert_eq!(taken(error, "null", 1, b"\x02x").unwrap().body, "a: x\n");
     }
 
     #[test]

@@ -18,11 +18,17 @@ const DIMENSIONS: u16 = 0x0200;
 const NUMBERS: u16 = 0x00bd;
 /// Where a sheet begins.
 const SHEET: u16 = 0x0085;
+/// How the rest is encrypted.
+const PASSWORD: u16 = 0x002f;
 const BEGIN: u16 = 0x0809;
 const END: u16 = 0x000a;
 
 /// The stream is that of the workbook in the file.
 pub(super) fn content(bytes: &[u8], stream: &[u8]) -> Result<Content, RecordError> {
+    // What comes after this record means nothing without the password.
+    if Records { rest: stream }.take_while(|record| record.kind != END).any(|record| record.kind == PASSWORD) {
+        return Err(encrypted());
+    }
     if widest(stream) > MOST_CELLS {
         return Err(too_large());
     }

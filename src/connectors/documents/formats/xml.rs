@@ -2,7 +2,7 @@
 //! files that are just XML. Nothing that a document declares itself exists for us:
 //! no entities, no files elsewhere.
 
-use quick_xml::Reader;
+use quick_xml::{Reader, XmlVersion};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::lines::Lines;
@@ -51,7 +51,7 @@ pub(super) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> 
     let mut attributes = element.attributes();
     attributes.with_checks(false);
     let attribute = attributes.flatten().find(|attribute| attribute.key.local_name().as_ref() == name)?;
-    Some(attribute.unescape_value().map_or_else(|_| attribute.value.to_string(), |value| value.into_owned()))
+    Some(attribute.normalized_value(XmlVersion::Implicit1_0).map_or_else(|_| attribute.value.to_string(), |value| value.into_owned()))
 }
 
 /// Only the five predefined entities and numbered characters exist for us.
