@@ -26,7 +26,7 @@ const END: u16 = 0x000a;
 /// The stream is that of the workbook in the file.
 pub(super) fn content(bytes: &[u8], stream: &[u8]) -> Result<Content, RecordError> {
     // What comes after this record means nothing without the password.
-    if Records { rest: stream }.take_while(|record| record.kind != END).any(|record| record.kind == PASSWORD) {
+    if (Records { rest: stream }).take_while(|record| record.kind != END).any(|record| record.kind == PASSWORD) {
         return Err(encrypted());
     }
     if widest(stream) > MOST_CELLS {

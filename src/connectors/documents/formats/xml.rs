@@ -2,8 +2,8 @@
 //! files that are just XML. Nothing that a document declares itself exists for us:
 //! no entities, no files elsewhere.
 
-use quick_xml::{Reader, XmlVersion};
 use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 use super::lines::Lines;
 use super::{Content, TEXT_BYTES, unparsable};
@@ -51,7 +51,11 @@ pub(super) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> 
     let mut attributes = element.attributes();
     attributes.with_checks(false);
     let attribute = attributes.flatten().find(|attribute| attribute.key.local_name().as_ref() == name)?;
-    Some(attribute.normalized_value(XmlVersion::Implicit1_0).map_or_else(|_| attribute.value.to_string(), |value| value.into_owned()))
+    Some(
+        attribute
+            .normalized_value(XmlVersion::Implicit1_0)
+            .map_or_else(|_| attribute.value.to_string(), |value| value.into_owned()),
+    )
 }
 
 /// Only the five predefined entities and numbered characters exist for us.
