@@ -48,13 +48,13 @@ impl Connector for Files {
         Spec {
             short_name: "files",
             name: "Folder of documents",
-            description: "Text, Markdown, HTML, PDF, Word, Excel, CSV, JSON and source code in a folder on the server",
+            description: "Text, Markdown, HTML, PDF, office documents, tables, calendars, archives and source code in a folder on the server",
             auth_methods: &[AuthMethod::None],
             labels: &["Documents", "File"],
             supports_continuous: false,
             auth_fields: Vec::new(),
             config_fields: config::fields(),
-            mapper_version: 1,
+            mapper_version: 2,
         }
     }
 

@@ -91,6 +91,9 @@ pub(super) fn hostile() -> Vec<(&'static str, Vec<u8>)> {
     lying[place + 20..place + 28].fill(0xff);
     let names: Vec<String> = (0..6_000).map(|number| format!("xl/{number}")).collect();
     let many = zipped(&names.iter().map(|name| (name.as_str(), &b""[..])).collect::<Vec<_>>());
+    let members: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    let many_members = zipped(&members.iter().map(|name| (name.as_str(), &b"x"[..])).collect::<Vec<_>>());
+    let bombs = again(&zipped(&[("a.txt", &spaces[..3 << 20])]), 100);
     let tag = "<div><span>".repeat(400_000);
     vec![
         ("bomb.docx", zipped(&[("word/document.xml", &spaces)])),
@@ -129,9 +132,129 @@ pub(super) fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ("number.json", format!("[{}]", "9".repeat(1_000_000)).into_bytes()),
         ("wide.csv", format!("{}\n{}\n", "column,".repeat(100_000), "1,".repeat(100_000)).into_bytes()),
         ("quote.csv", format!("a,b\n\"{}", "x".repeat(1_000_000)).into_bytes()),
+        ("bomb.zip", zipped(&[("a.txt", &spaces)])),
+        ("bomb.tar.gz", gzipped(&tape("a.txt", 8 << 20, &spaces))),
+        ("bomb.gz", gzipped(&spaces)),
+        ("bomb.zst", zstandard(64 << 20)),
+        ("many-bombs.zip", bombs),
+        ("lying.tar", tape("a.txt", u64::MAX >> 2, b"x")),
+        ("long-name.tar", tape("././@LongLink", 1 << 40, b"x")),
+        ("in-itself.gz", gzipped(&gzipped(&gzipped(&gzipped(b"x"))))),
+        ("places.zip", zipped(&[("../../../../tmp/tributary-was-here", b"x"), ("/tmp/tributary-was-here", b"x"), ("a\0b\x1b[2J", b"x")])),
+        ("members.zip", many_members),
+        ("laughs.xml", laughs.clone().into_bytes()),
+        ("laughs.pptx", zipped(&[("ppt/presentation.xml", laughs.as_bytes())])),
+        ("laughs.odt", odt(&laughs)),
+        ("deep.odt", odt(&"<text:p><table:table-cell>".repeat(200_000))),
+        ("deep.xml", "<a>".repeat(500_000).into_bytes()),
+        ("attributes.xml", format!("<a {}/>", "x=\"y\" ".repeat(200_000)).into_bytes()),
+        ("slides.pptx", zipped(&[("ppt/presentation.xml", format!("<p>{}</p>", "<p:sldId r:id=\"1\"/>".repeat(100_000)).as_bytes()),
+            ("ppt/_rels/presentation.xml.rels", br#"<r><Relationship Id="1" Type="a/slide" Target="slide.xml"/></r>"#),
+            ("ppt/slide.xml", format!("<a:p><a:t>{}</a:t></a:p>", "x".repeat(100_000)).as_bytes())])),
+        ("circle.epub", zipped(&[("mimetype", b"application/epub+zip"), ("META-INF/container.xml", br#"<a><rootfile full-path="META-INF/container.xml"/></a>"#)])),
+        ("deep.rtf", format!("{{\\rtf1 {}", "{".repeat(2_000_000)).into_bytes()),
+        ("binary.rtf", b"{\\rtf1 \\bin4294967295 \\u-2147483648 \\uc99999 x".to_vec()),
+        ("circle.xls", compound(&[0xffff_fffd, 1])),
+        ("far.xls", far_cells()),
+        ("length.parquet", [&b"PAR1"[..], &[0x15; 64], &0x7fff_ffff_u32.to_le_bytes(), b"PAR1"].concat()),
+        ("deep.parquet", [b"PAR1", &[0x1c; 200_000][..], &200_000_u32.to_le_bytes(), b"PAR1"].concat()),
+        ("blocks.avro", avro("{\"type\":\"array\",\"items\":\"null\"}", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01")),
+        ("circle.avro", avro("{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"r\",\"type\":\"R\"}]}", b"")),
+        ("long.avro", avro("\"string\"", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01")),
+        ("deep.avro", avro(&"{\"type\":\"array\",\"items\":".repeat(50_000), b"\x02")),
+        ("open.ics", "BEGIN:VEVENT\r\n".repeat(100_000).into_bytes()),
+        ("parameters.ics", format!("BEGIN:VCALENDAR\r\nX{}:y\r\n", ";A=b".repeat(300_000)).into_bytes()),
+        ("folded.vcf", format!("BEGIN:VCARD\r\nFN:{}", "a\r\n ".repeat(500_000)).into_bytes()),
+        ("outputs.ipynb", format!("{{\"cells\":[{}0]}}", "{\"source\":[\"x\"]},".repeat(100_000)).into_bytes()),
         ("surrogates.txt", [&b"\xff\xfe"[..], &b"\x00\xd8".repeat(100_000)].concat()),
         ("escape.md", b"# \x1b]0;title\x07\n\x1b[2J\n".to_vec()),
     ]
+}
+
+/// The first member of an archive so many times.
+fn again(archive: &[u8], times: usize) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(archive)).unwrap();
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for number in 0..times {
+        writer.raw_copy_file_rename(archive.by_index_raw(0).unwrap(), format!("{number}.txt")).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+fn gzipped(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstandard(spaces: usize) -> Vec<u8> {
+    zstd::encode_all(&vec![b' '; spaces][..], 1).unwrap()
+}
+
+/// A tape archive with one member, of which the head says this length.
+fn tape(name: &str, length: u64, content: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_size(length);
+    if name.starts_with("././") {
+        header.set_entry_type(tar::EntryType::GNULongName);
+    }
+    header.set_cksum();
+    [header.as_bytes(), content].concat()
+}
+
+fn odt(xml: &str) -> Vec<u8> {
+    let media_type = b"application/vnd.oasis.opendocument.text";
+    zipped(&[("mimetype", media_type), ("content.xml", xml.as_bytes())])
+}
+
+/// A compound file of which one table says which sector follows which.
+fn compound(follows: &[u32]) -> Vec<u8> {
+    let mut file = vec![0; 512 * 4];
+    file[..8].copy_from_slice(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1");
+    file[30] = 9;
+    file[48] = 1;
+    file[68..72].fill(0xff);
+    file[76..512].fill(0xff);
+    file[76..80].fill(0);
+    file[512..1024].fill(0xff);
+    for (index, next) in follows.iter().enumerate() {
+        file[512 + index * 4..516 + index * 4].copy_from_slice(&next.to_le_bytes());
+    }
+    file
+}
+
+/// A workbook with a cell in the first place of its sheet and one in the last.
+fn far_cells() -> Vec<u8> {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/xls/sales.xls");
+    let mut file = std::fs::read(sample).unwrap();
+    let label = file.windows(4).position(|window| window == [0xfd, 0, 10, 0]).expect("it has a cell with text");
+    file[label + 4..label + 8].fill(0xff);
+    file
+}
+
+/// A container of one row.
+fn avro(schema: &str, block: &[u8]) -> Vec<u8> {
+    let number = |number: usize| {
+        let mut number = (number as u64) << 1;
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let mut file = b"Obj\x01\x02\x16avro.schema".to_vec();
+    file.extend(number(schema.len()));
+    file.extend(schema.bytes());
+    file.push(0);
+    file.extend([7; 16]);
+    file.push(2);
+    file.extend(number(block.len()));
+    file.extend(block);
+    file.extend([7; 16]);
+    file
 }
 
 fn session(root: &Path, parsers: Parsers) -> Arc<dyn Session> {

@@ -1,150 +1,114 @@
-//! Word documents: paragraphs, headings and tables of the main part, and the
-//! title of the properties.
+//! Word documents: paragraphs, headings and tables of the main part, then notes,
+//! comments, headers and footers.
 
-use quick_xml::Reader;
-use quick_xml::events::{BytesRef, BytesStart, Event};
+use std::collections::HashSet;
+
+use quick_xml::events::BytesStart;
 
 use super::archive::Archive;
+use super::lines::Lines;
+use super::properties::Properties;
+use super::xml::{self, Visitor};
 use super::{Content, TEXT_BYTES, unparsable};
 use crate::connectors::RecordError;
 
 const MEDIA_TYPE: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+/// Parts beside the main one, in the order in which their text follows it.
+const PARTS: [&str; 5] = ["footnotes", "endnotes", "comments", "header", "footer"];
 
-pub(super) fn content(bytes: &[u8]) -> Result<Content, RecordError> {
-    let mut archive = Archive::open(bytes)?;
-    let main = archive.text("word/document.xml")?.ok_or_else(unparsable)?;
-    let properties = archive.text("docProps/core.xml")?;
-    let text = body(&main)?;
-    let title = properties.and_then(|properties| title(&properties)).or(text.heading);
-    Ok(Content::text(MEDIA_TYPE, title, text.body))
+pub(super) fn content(mut archive: Archive<'_>, main: &str) -> Result<Content, RecordError> {
+    let xml = archive.text(main)?.ok_or_else(unparsable)?;
+    let mut text = Text::default();
+    xml::walk(&xml, &mut text)?;
+    let (heading, mut body) = (text.heading, text.lines.into_body());
+    // Each section repeats its headers.
+    let mut seen = HashSet::new();
+    let folder = main.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    for part in PARTS {
+        for name in archive.names_like(&format!("{folder}{part}"), ".xml") {
+            for line in of_part(&mut archive, &name).lines() {
+                if body.len() <= TEXT_BYTES && seen.insert(line.to_owned()) {
+                    body.push_str(line);
+                    body.push('\n');
+                }
+            }
+        }
+    }
+    let properties = Properties::of_part(&mut archive, "docProps/core.xml");
+    Ok(properties.into_content(Content::text(MEDIA_TYPE, heading, body)))
+}
+
+/// The text of another part; a broken one does not take the main part with it.
+fn of_part(archive: &mut Archive<'_>, name: &str) -> String {
+    let mut text = Text::default();
+    if let Ok(Some(xml)) = archive.text(name) {
+        let _ = xml::walk(&xml, &mut text);
+    }
+    text.lines.into_body()
 }
 
 #[derive(Default)]
 struct Text {
-    body: String,
-    line: String,
+    lines: Lines,
     /// The first paragraph in the style of a title or heading.
     heading: Option<String>,
     is_heading: bool,
-    /// Depth of table cells around the current paragraph.
-    cells: usize,
+    in_text: bool,
+    /// Depth of what repeats the same for older programs.
+    repeated: usize,
 }
 
 impl Text {
     fn end_paragraph(&mut self) {
-        if self.cells > 0 {
-            // The row ends the line.
-            self.line.push(' ');
-            return;
+        if self.is_heading && self.heading.is_none() {
+            self.heading = Some(self.lines.line()).filter(|line| !line.is_empty());
         }
-        let line = self.line.trim().to_owned();
-        if self.is_heading && !line.is_empty() {
-            self.heading.get_or_insert_with(|| line.clone());
-        }
-        self.end_line();
+        self.lines.end_paragraph();
     }
+}
 
-    fn end_line(&mut self) {
-        let line = self.line.trim().trim_end_matches('|').trim_end();
-        if !line.is_empty() {
-            self.body.push_str(line);
-            self.body.push('\n');
-        }
-        self.line.clear();
-    }
-
+impl Visitor for Text {
     fn start(&mut self, element: &BytesStart<'_>) {
         match element.local_name().as_ref() {
+            "t" => self.in_text = true,
             "p" => self.is_heading = false,
-            "pStyle" => self.is_heading |= style(element).is_some_and(|style| is_heading(&style)),
-            "tc" => self.cells += 1,
-            "tab" | "br" | "cr" => self.line.push(' '),
+            "pStyle" => self.is_heading |= xml::attribute(element, "val").is_some_and(|style| is_heading(&style)),
+            "tc" => self.lines.start_cell(),
+            "tab" | "br" | "cr" => self.lines.push(" "),
+            "noBreakHyphen" => self.lines.push("-"),
+            "comment" => {
+                if let Some(author) = xml::attribute(element, "author") {
+                    self.lines.push(&format!("{author}: "));
+                }
+            }
+            "Fallback" => self.repeated += 1,
             _ => {}
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.in_text && self.repeated == 0 {
+            self.lines.push(text);
         }
     }
 
     fn end(&mut self, name: &str) {
         match name {
+            "t" => self.in_text = false,
             "p" => self.end_paragraph(),
-            "tc" => {
-                self.cells = self.cells.saturating_sub(1);
-                self.line.truncate(self.line.trim_end().len());
-                self.line.push_str(" | ");
-            }
-            "tr" if self.cells == 0 => self.end_line(),
+            "tc" => self.lines.end_cell(),
+            "tr" => self.lines.end_row(),
+            "Fallback" => self.repeated = self.repeated.saturating_sub(1),
             _ => {}
         }
     }
-}
 
-fn style(element: &BytesStart<'_>) -> Option<String> {
-    let attribute = element.attributes().flatten().find(|attribute| attribute.key.local_name().as_ref() == "val")?;
-    Some(attribute.value.to_string())
+    fn is_done(&self) -> bool {
+        self.lines.len() > TEXT_BYTES
+    }
 }
 
 fn is_heading(style: &str) -> bool {
     let style = style.to_ascii_lowercase();
     style.starts_with("heading") || style == "title"
-}
-
-fn body(xml: &str) -> Result<Text, RecordError> {
-    let mut reader = Reader::from_str(xml);
-    let mut text = Text::default();
-    let mut in_text = false;
-    loop {
-        match reader.read_event().map_err(|_| unparsable())? {
-            Event::Start(element) => {
-                in_text |= element.local_name().as_ref() == "t";
-                text.start(&element);
-            }
-            Event::Empty(element) => text.start(&element),
-            Event::End(element) => {
-                let name = element.local_name();
-                in_text &= name.as_ref() != "t";
-                text.end(name.as_ref());
-            }
-            Event::Text(part) if in_text => text.line.push_str(&part.xml10_content()),
-            Event::CData(part) if in_text => text.line.push_str(&part.xml10_content()),
-            Event::GeneralRef(reference) if in_text => text.line.extend(character(&reference)),
-            Event::Eof => break,
-            _ => {}
-        }
-        if text.body.len() > TEXT_BYTES {
-            break;
-        }
-    }
-    text.end_line();
-    Ok(text)
-}
-
-/// Only the five predefined entities and numbered characters exist for us.
-fn character(reference: &BytesRef<'_>) -> Option<char> {
-    if let Ok(Some(character)) = reference.resolve_char_ref() {
-        return Some(character);
-    }
-    match &*reference.xml10_content() {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => None,
-    }
-}
-
-fn title(xml: &str) -> Option<String> {
-    let mut reader = Reader::from_str(xml);
-    let (mut in_title, mut title) = (false, String::new());
-    loop {
-        match reader.read_event().ok()? {
-            Event::Start(element) => in_title |= element.local_name().as_ref() == "title",
-            Event::End(element) if element.local_name().as_ref() == "title" => break,
-            Event::Text(part) if in_title => title.push_str(&part.xml10_content()),
-            Event::GeneralRef(reference) if in_title => title.extend(character(&reference)),
-            Event::Eof => break,
-            _ => {}
-        }
-    }
-    let title = title.trim();
-    (!title.is_empty()).then(|| title.to_owned())
 }

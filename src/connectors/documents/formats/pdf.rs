@@ -1,7 +1,8 @@
 //! PDF: the text of its pages.
 
-use lopdf::{Document, LoadOptions, Object};
+use lopdf::{Dictionary, Document, LoadOptions, Object};
 
+use super::properties::{self, Properties};
 use super::{Content, TEXT_BYTES, encrypted, unparsable};
 use crate::connectors::RecordError;
 
@@ -40,19 +41,63 @@ pub(super) fn content(bytes: &[u8]) -> Result<Content, RecordError> {
         // What was saved of a damaged file is nothing.
         return Err(unparsable());
     }
-    let mut content = Content::text("application/pdf", title(&document), body);
+    let mut content = properties(&document).into_content(Content::text("application/pdf", None, body));
     content.truncated |= truncated;
     // A scan has pages, but no text to take.
     content.extracted = has_text;
     Ok(content)
 }
 
-fn title(document: &Document) -> Option<String> {
-    let information = document.trailer.get(b"Info").ok()?;
-    let (_, information) = document.dereference(information).ok()?;
-    let (_, title) = document.dereference(information.as_dict().ok()?.get(b"Title").ok()?).ok()?;
-    match title {
-        Object::String(..) => lopdf::decode_text_string(title).ok().map(|title| title.trim().to_owned()),
-        _ => None,
+/// What the document says of itself.
+fn properties(document: &Document) -> Properties {
+    let mut properties = Properties::default();
+    let Some(information) = dictionary(document) else { return properties };
+    let text = |name: &[u8]| {
+        let (_, value) = document.dereference(information.get(name).ok()?).ok()?;
+        match value {
+            Object::String(..) => lopdf::decode_text_string(value).ok(),
+            _ => None,
+        }
+    };
+    for (name, property) in [(&b"Title"[..], "title"), (&b"Author"[..], "author")] {
+        properties.set(property, &text(name).unwrap_or_default());
+    }
+    properties.created_at = text(b"CreationDate").and_then(|text| time(&text));
+    properties.updated_at = text(b"ModDate").and_then(|text| time(&text));
+    properties
+}
+
+fn dictionary(document: &Document) -> Option<&Dictionary> {
+    let (_, information) = document.dereference(document.trailer.get(b"Info").ok()?).ok()?;
+    information.as_dict().ok()
+}
+
+/// `D:20240301120000+02'00'`, of which everything after the year may be missing.
+fn time(text: &str) -> Option<i64> {
+    let text = text.trim().strip_prefix("D:").unwrap_or(text.trim());
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, zone) = text.split_at(digits);
+    let part = |range: std::ops::Range<usize>, other| digits.get(range).unwrap_or(other);
+    let [year, month, day] = [part(0..4, ""), part(4..6, "01"), part(6..8, "01")];
+    let [hour, minute, second] = [part(8..10, "00"), part(10..12, "00"), part(12..14, "00")];
+    let zone = zone.replace('\'', "");
+    let zone = match (zone.get(..1), zone.get(1..3), zone.get(3..5)) {
+        (Some(sign @ ("+" | "-")), Some(hours), minutes) => format!("{sign}{hours}:{}", minutes.unwrap_or("00")),
+        _ => "Z".to_owned(),
+    };
+    properties::time(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}{zone}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_may_be_short_and_may_have_a_zone() {
+        assert_eq!(time("D:20240301120000+02'00'"), Some(1_709_287_200_000_000));
+        assert_eq!(time("D:20240301100000Z"), Some(1_709_287_200_000_000));
+        assert_eq!(time("20240301"), Some(1_709_251_200_000_000));
+        assert_eq!(time("D:2024"), Some(1_704_067_200_000_000));
+        assert_eq!((time("D:00000000000000"), time("yesterday"), time("")), (None, None, None));
     }
 }

@@ -1,7 +1,36 @@
 //! Plain text: its encoding, the title of Markdown, and which extensions are
 //! source code.
 
-use encoding_rs::{Encoding, WINDOWS_1252};
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+/// Bytes at the begin in which a document says its encoding.
+const HEAD_BYTES: usize = 1024;
+
+/// The text of HTML or XML, in the encoding that it says itself; none for binary
+/// content.
+pub(super) fn marked_up(bytes: &[u8]) -> Option<String> {
+    // Without a mark, the first sign of both is the same in all encodings.
+    let wide = match bytes {
+        [0, b'<', ..] => Some(UTF_16BE),
+        [b'<', 0, ..] => Some(UTF_16LE),
+        _ => None,
+    };
+    let said = wide.or_else(|| if std::str::from_utf8(bytes).is_ok() { None } else { declared(bytes) });
+    match said {
+        Some(encoding) => Some(encoding.decode(bytes).0.into_owned()),
+        None => decode(bytes).map(|(text, _)| text),
+    }
+}
+
+/// What comes after `charset=` or `encoding=`.
+fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(HEAD_BYTES)]).to_ascii_lowercase();
+    let (_, after) = head.split_once("charset=").or_else(|| head.split_once("encoding="))?;
+    let after = after.trim_start_matches(['"', '\'', ' ']);
+    let end = after.find(|character: char| !character.is_ascii_alphanumeric() && !"-_:.".contains(character))?;
+    // Whoever could read this was not told the truth by `utf-16`.
+    Encoding::for_label(after[..end].as_bytes()).filter(|encoding| encoding.is_ascii_compatible())
+}
 
 /// The text, and whether its encoding is certain; none for binary content.
 pub(super) fn decode(bytes: &[u8]) -> Option<(String, bool)> {
@@ -90,7 +119,6 @@ pub(super) fn language(extension: &str) -> Option<&'static str> {
         "yaml" | "yml" => "yaml",
         "toml" => "toml",
         "ini" | "cfg" | "conf" => "ini",
-        "xml" | "xsd" | "xsl" => "xml",
         _ => return None,
     })
 }
@@ -106,6 +134,17 @@ mod tests {
         assert_eq!(decode(b"\xef\xbb\xbfhi"), Some(("hi".to_owned(), true)));
         assert_eq!(decode(b"Gr\xf6\xdfe"), Some(("Größe".to_owned(), false)));
         assert_eq!(decode(b"PK\x03\x04\0\0"), None);
+    }
+
+    #[test]
+    fn pages_say_their_encoding() {
+        let russian = "<?xml version=\"1.0\" encoding='koi8-r'?><a>\u{43f}</a>";
+        let (bytes, ..) = encoding_rs::KOI8_R.encode(russian);
+        assert_eq!(marked_up(&bytes).unwrap(), russian);
+        assert_eq!(marked_up(b"<meta charset=utf-8>\xc3\xa9").unwrap(), "<meta charset=utf-8>é");
+        assert_eq!(marked_up(b"<\0a\0>\0").unwrap(), "<a>");
+        assert_eq!(marked_up(b"\0<\0a\0>").unwrap(), "<a>");
+        assert_eq!(marked_up(b"<a>\0"), None);
     }
 
     #[test]
