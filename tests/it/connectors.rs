@@ -1,6 +1,7 @@
 //! Each source, against the real thing.
 
 mod files;
+mod git;
 pub mod passes;
 pub mod postgresql;
 mod sqlite;
