@@ -7,6 +7,7 @@ pub mod documents;
 pub mod erased;
 pub mod files;
 pub mod following;
+pub mod git;
 pub mod http;
 pub mod loading;
 pub mod numbers;
@@ -377,5 +378,5 @@ impl Registry {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![Arc::new(files::Files), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
+    vec![Arc::new(files::Files), Arc::new(git::Git), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
 }

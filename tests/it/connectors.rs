@@ -2,6 +2,7 @@
 
 mod files;
 mod formats;
+mod git;
 pub mod passes;
 pub mod postgresql;
 mod sqlite;

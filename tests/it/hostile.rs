@@ -5,6 +5,7 @@
 mod beside;
 mod documents;
 mod follow;
+mod git;
 mod login;
 mod rogue;
 pub mod service;

@@ -1,6 +1,7 @@
 //! The PostgreSQL source against a real server.
 
 mod reading;
+mod rights;
 mod settings;
 mod testing;
 mod tls;
