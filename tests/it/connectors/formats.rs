@@ -153,6 +153,7 @@ async fn tables_give_the_same_rows_whatever_packs_them() {
     for codec in ["none", "snappy", "zstd"] {
         folder.copy(&format!("parquet/stock-{codec}.parquet"), &format!("{codec}.parquet"));
     }
+    folder.copy("parquet/nanoseconds.parquet", "nanoseconds.parquet");
     for codec in ["null", "deflate", "zstandard", "snappy"] {
         folder.copy(&format!("avro/stock-{codec}.avro"), &format!("{codec}.avro"));
     }
@@ -164,6 +165,7 @@ async fn tables_give_the_same_rows_whatever_packs_them() {
     ] {
         assert_has(pass.document(".", name), name, &[&format!("{first}{rest}")]);
     }
+    assert_eq!(pass.document(".", "nanoseconds.parquet").body, "at: 2024-03-01T10:00:00Z\n");
     for name in ["snappy.parquet", "zstd.parquet"] {
         assert_eq!(pass.document(".", name).body, pass.document(".", "none.parquet").body, "{name}");
     }
