@@ -16,6 +16,7 @@ pub mod reading;
 pub mod rows;
 pub mod settings;
 pub mod sqlite;
+pub mod simulator;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -371,6 +372,11 @@ impl Registry {
 
     /// All, ordered by short name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn erased::DynConnector>> {
+    /// The same with one more.
+    pub fn with(&self, connector: Arc<dyn erased::DynConnector>) -> Self {
+        Self::new(self.iter().cloned().chain([connector]).collect())
+    }
+
         self.0.values()
     }
 }

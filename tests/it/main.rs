@@ -28,6 +28,7 @@ mod outages;
 mod plan;
 mod replay;
 mod stability;
+mod simulator;
 mod store;
 mod stress;
 mod support;
