@@ -10,6 +10,7 @@ pub mod events;
 pub mod follow;
 pub mod plan;
 pub mod progress;
+pub mod push;
 pub mod refill;
 pub mod schedule;
 pub mod scheduler;
@@ -34,6 +35,7 @@ use crate::telemetry::trace_context;
 
 use events::Events;
 use follow::Posts;
+use push::Lanes;
 use sessions::Sessions;
 
 /// How long a caller waits for a clear or a purge; the rest goes on without it.
@@ -47,13 +49,14 @@ pub struct Syncs {
     sessions: Sessions,
     events: Events,
     posts: Posts,
+    lanes: Lanes,
     disk: Arc<Disk>,
 }
 
 impl Syncs {
     /// Jobs of this store, working on this index.
     pub fn new(store: Store, index: Arc<dyn Index>, sessions: Sessions, events: Events, disk: Arc<Disk>) -> Self {
-        Self { store, index, sessions, events, posts: Posts::default(), disk }
+        Self { store, index, sessions, events, posts: Posts::default(), lanes: Lanes::default(), disk }
     }
 
     /// The disk that everything is kept on.
