@@ -5,6 +5,7 @@ pub mod audit;
 pub mod collections;
 pub mod connections;
 pub mod convert;
+pub mod documents;
 pub mod examples;
 pub mod health;
 pub mod idempotency;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::access::Caller;
 use crate::audit::{Audit, Recording};
@@ -35,6 +36,7 @@ use crate::proto::DESCRIPTORS;
 use crate::proto::v1::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::v1::audit_service_server::AuditServiceServer;
 use crate::proto::v1::collection_service_server::CollectionServiceServer;
+use crate::proto::v1::document_service_server::DocumentServiceServer;
 use crate::proto::v1::search_service_server::SearchServiceServer;
 use crate::proto::v1::source_connection_service_server::SourceConnectionServiceServer;
 use crate::proto::v1::source_service_server::SourceServiceServer;
@@ -81,6 +83,7 @@ pub fn service_names() -> Vec<String> {
     let names = [
         SourceServiceServer::<sources::Service>::NAME,
         SourceConnectionServiceServer::<connections::Service>::NAME,
+        DocumentServiceServer::<documents::Service>::NAME,
         SyncServiceServer::<syncs::Service>::NAME,
         CollectionServiceServer::<collections::Service>::NAME,
         SearchServiceServer::<search::Service>::NAME,
@@ -115,8 +118,9 @@ pub fn router(
         .add_service(limited!(
             sizes,
             SourceConnectionServiceServer,
-            connections::Service::new(connections, store.clone())
+            connections::Service::new(connections.clone(), store.clone())
         ))
+        .add_service(limited!(sizes, DocumentServiceServer, documents::Service::new(connections, store.clone())))
         .add_service(limited!(sizes, SyncServiceServer, syncs::Service::new(history, syncs, stop)))
         .add_service(limited!(sizes, CollectionServiceServer, collections::Service::new(collections, store)))
         .add_service(limited!(sizes, SearchServiceServer, search::Service::new(search)))
@@ -136,14 +140,25 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 /// audit log has it, where it may change something.
 async fn admit<M: Message + Name>(request: Request<M>) -> Result<(Caller, M), Status> {
     let (_, extensions, message) = request.into_parts();
-    // The gate has put it there; without the gate nobody comes in.
-    let caller = extensions.get::<Caller>().cloned();
-    let caller = caller.ok_or_else(|| Error::new(Reason::Unauthorized, "invalid authentication"))?;
-    validate::validate(&message)?;
-    if let Some(recording) = extensions.get::<Arc<Recording>>() {
-        recording.begin(audit::resources(&message)?).await?;
-    }
+    let caller = caller_of(&extensions)?;
+    admit_message(&extensions, &message).await?;
     Ok((caller, message))
+}
+
+/// Who calls. The gate has put it there; without the gate nobody comes in.
+fn caller_of(extensions: &Extensions) -> Result<Caller, Error> {
+    let caller = extensions.get::<Caller>().cloned();
+    caller.ok_or_else(|| Error::new(Reason::Unauthorized, "invalid authentication"))
+}
+
+/// Checks the message of a call, or the first of its stream, against the rules of its
+/// proto, and tells the audit log that it is about to be acted on.
+async fn admit_message<M: Message + Name>(extensions: &Extensions, message: &M) -> Result<(), Error> {
+    validate::validate(message)?;
+    if let Some(recording) = extensions.get::<Arc<Recording>>() {
+        recording.begin(audit::resources(message)?).await?;
+    }
+    Ok(())
 }
 
 /// An answer that tells the audit log what the call has made.

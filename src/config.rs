@@ -55,6 +55,8 @@ pub struct Config {
     /// Further destinations that connections may reach, `CIDR[:port]`; the address
     /// policy parses them.
     pub allow_destinations: Vec<String>,
+    /// The catalogue has the simulated source.
+    pub enable_simulator: bool,
     /// Syncs that this process runs at a time.
     pub workers: usize,
     /// Logs and traces.
@@ -239,6 +241,7 @@ fn read(reader: &mut Reader) -> Config {
         transit: reader.transit(),
         file_roots: reader.list("file_roots").into_iter().map(PathBuf::from).collect(),
         allow_destinations: reader.list("allow_destinations"),
+        enable_simulator: reader.switch("enable_simulator"),
         workers: reader.whole("workers"),
         telemetry: TelemetryConfig {
             log_level: reader.text("log_level"),

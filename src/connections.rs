@@ -3,6 +3,7 @@
 
 mod change;
 mod create;
+mod documents;
 mod list;
 mod schedule;
 mod status;
@@ -29,6 +30,7 @@ use crate::syncs::{Syncs, busy};
 
 pub use change::Changes;
 pub use create::{Admitted, Draft};
+pub use documents::{Pushing, Replace};
 pub use list::Listing;
 pub use status::{Facts, Status};
 pub use trial::{Discovered, Tested};
@@ -87,6 +89,7 @@ impl Connections {
         id: SyncId,
         completes: Option<Completion>,
     ) -> Result<SyncId, Error> {
+        self.require_readable(connection)?;
         self.syncs.run(&connection.id, Trigger::Manual, full, false, id, completes).await
     }
 
@@ -123,6 +126,7 @@ impl Connections {
     /// What a sync would do.
     pub async fn plan(&self, caller: &Caller, id: &str) -> Result<Plan, Error> {
         let connection = self.find(caller, id).await?;
+        self.require_readable(&connection)?;
         self.syncs.plan(&connection).await
     }
 

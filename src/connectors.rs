@@ -13,9 +13,11 @@ pub mod loading;
 pub mod numbers;
 pub mod paths;
 pub mod postgresql;
+pub mod push;
 pub mod reading;
 pub mod rows;
 pub mod settings;
+pub mod simulator;
 pub mod sqlite;
 
 use std::any::Any;
@@ -251,6 +253,12 @@ pub trait Connector: Send + Sync + 'static {
         None
     }
 
+    /// True when callers bring the documents through the API, so that there is nothing
+    /// to read.
+    fn takes_pushes(&self) -> bool {
+        false
+    }
+
     /// True when the config includes the object. What a narrowed config leaves
     /// out is removed as a wish, without the brake.
     fn selects(&self, config: &Self::Config, object: &str) -> bool;
@@ -365,6 +373,11 @@ impl Registry {
         Self(Arc::new(connectors.into_iter().map(|connector| (connector.spec().short_name, connector)).collect()))
     }
 
+    /// The same with one more.
+    pub fn with(&self, connector: Arc<dyn erased::DynConnector>) -> Self {
+        Self::new(self.iter().cloned().chain([connector]).collect())
+    }
+
     /// The connector of a source.
     pub fn get(&self, short_name: &str) -> Option<&Arc<dyn erased::DynConnector>> {
         self.0.get(short_name)
@@ -378,5 +391,11 @@ impl Registry {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![Arc::new(files::Files), Arc::new(git::Git), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
+    vec![
+        Arc::new(files::Files),
+        Arc::new(git::Git),
+        Arc::new(postgresql::PostgreSql),
+        Arc::new(push::Push),
+        Arc::new(sqlite::Sqlite),
+    ]
 }

@@ -122,6 +122,9 @@ reasons! {
     HeadersTooLarge = "HEADERS_TOO_LARGE", ResourceExhausted, 431;
     /// There is no deletion hold.
     NoDeletionHold = "NO_DELETION_HOLD", FailedPrecondition, 400;
+    /// Documents are pushed to the source, which cannot be run; or they are read from
+    /// it, and cannot be pushed.
+    NotForThisSource = "NOT_FOR_THIS_SOURCE", FailedPrecondition, 400;
 }
 
 /// One wrong field of a request.

@@ -10,6 +10,7 @@ mod call;
 pub mod docs;
 mod headers;
 pub mod json;
+mod lines;
 mod media;
 mod moment;
 pub mod openapi;
@@ -208,8 +209,11 @@ impl Gateway {
             media::unary(&parts.headers)
         };
         let media = media.ok_or_else(|| not_acceptable(route))?;
-        receive::check_type(&parts.headers, &body, route.body != rules::Body::None)?;
+        receive::check_type(&parts.headers, &body, route)?;
         let deadline = Deadline::of(&parts.headers)?;
+        if route.method.is_client_streaming() {
+            return lines::call(inner, self.grpc.clone(), &found, (parts, body), id, deadline).await;
+        }
         let bytes = deadline.bound(receive::read(&parts.headers, body, inner.settings.max_body)).await??;
         let message = inner.message(&found, parts, &bytes)?;
         let request = call::request(parts, id, deadline, message.encode_to_vec().into());
@@ -241,7 +245,13 @@ impl Inner {
             let message = format!("the path and query are longer than {} bytes", self.settings.max_uri);
             return Err(Problem::new(StatusCode::URI_TOO_LONG, "URI_TOO_LONG", message));
         }
-        receive::check_declared(&parts.headers, self.settings.max_body)
+        // Of a stream it is the lines that are bounded.
+        if self.takes_lines(parts) { Ok(()) } else { receive::check_declared(&parts.headers, self.settings.max_body) }
+    }
+
+    fn takes_lines(&self, parts: &Parts) -> bool {
+        let found = self.segments(parts.uri.path()).and_then(|segments| self.find(&parts.method, segments));
+        found.is_ok_and(|found| self.table.routes()[found.route].method.is_client_streaming())
     }
 
     fn segments(&self, path: &str) -> Result<Vec<path::PathSegment>, Problem> {
@@ -309,6 +319,13 @@ impl Inner {
         if wants_body && !bytes.is_empty() && media::is_json(&parts.headers) != Some(true) {
             return Err(receive::wrong_type());
         }
+        self.bound(found, parts, bytes)
+    }
+
+    /// The message of a body that was declared to be JSON.
+    fn bound(&self, found: &Found, parts: &Parts, bytes: &Bytes) -> Result<DynamicMessage, Problem> {
+        let route = &self.table.routes()[found.route];
+        let wants_body = route.body != rules::Body::None;
         let body = if bytes.is_empty() { None } else { Some(Json::parse_within(bytes, self.settings.max_json_depth)) };
         let body = match body {
             Some(Err(_)) if !wants_body => return Err(Problem::invalid("the request must have no body")),

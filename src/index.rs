@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::filter::Filter;
 use crate::ids::{CollectionId, ConnectionId};
 use crate::index::manifest::{Digest, Manifest};
-use crate::record::{Change, Key};
+use crate::record::{Change, Fingerprint, Key};
 
 /// Where a connection's documents live.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -157,6 +157,10 @@ pub trait Index: Send + Sync + 'static {
 
     /// The digest of an object's manifest, in memory that does not grow with it.
     async fn digest(&self, target: &Target, object: &str) -> Result<Digest, IndexError>;
+
+    /// The fingerprints of these records as they were committed, in the same order:
+    /// for few of many, where a manifest would be read in vain.
+    async fn fingerprints(&self, target: &Target, keys: Vec<Key>) -> Result<Vec<Option<Fingerprint>>, IndexError>;
 
     /// A connection begins to write: what was applied for it before and is not
     /// committed is committed first, so that the manifests know of it. Whoever

@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::connectors::documents::isolation::Parsers;
+use crate::connectors::simulator::Simulator;
 use crate::connectors::{self, Registry, Resources};
 use crate::disk::Disk;
 use crate::egress::Timeouts;
@@ -114,7 +115,11 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
 
     let stop = CancellationToken::new();
     let events = Events::default();
-    let sessions = Sessions::new(store.clone(), vault.clone(), options.registry.clone(), resources);
+    let registry = match config.enable_simulator {
+        true => options.registry.with(Arc::new(Simulator::default())),
+        false => options.registry,
+    };
+    let sessions = Sessions::new(store.clone(), vault.clone(), registry.clone(), resources);
     let syncs = Syncs::new(store.clone(), index.clone(), sessions.clone(), events.clone(), disk.clone());
     let base = addresses.first().map(|address| format!("{}://{address}", scheme(tls.is_some())));
     let base = base.unwrap_or_default();
@@ -132,7 +137,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         pages,
         base,
     };
-    let (front, health, keys) = parts.doors(&options.registry)?;
+    let (front, health, keys) = parts.doors(&registry)?;
     let admin_key = keys.bootstrap().await.map_err(|error| StartError::Parts(error.into()))?;
 
     let mut doors = JoinSet::new();

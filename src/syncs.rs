@@ -11,6 +11,7 @@ pub mod follow;
 mod looks;
 pub mod plan;
 pub mod progress;
+pub mod push;
 pub mod refill;
 pub mod schedule;
 pub mod scheduler;
@@ -36,6 +37,7 @@ use crate::telemetry::trace_context;
 use events::Events;
 use follow::Posts;
 use looks::Looks;
+use push::Lanes;
 use sessions::Sessions;
 
 /// How long a caller waits for a clear or a purge; the rest goes on without it.
@@ -50,13 +52,15 @@ pub struct Syncs {
     events: Events,
     looks: Looks,
     posts: Posts,
+    lanes: Lanes,
     disk: Arc<Disk>,
 }
 
 impl Syncs {
     /// Jobs of this store, working on this index.
     pub fn new(store: Store, index: Arc<dyn Index>, sessions: Sessions, events: Events, disk: Arc<Disk>) -> Self {
-        Self { store, index, sessions, events, looks: Looks::default(), posts: Posts::default(), disk }
+        let (looks, posts, lanes) = (Looks::default(), Posts::default(), Lanes::default());
+        Self { store, index, sessions, events, looks, posts, lanes, disk }
     }
 
     /// The disk that everything is kept on.

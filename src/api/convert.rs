@@ -1,6 +1,7 @@
 //! Between our types and the proto's.
 
 pub mod connections;
+pub mod documents;
 pub mod plan;
 pub mod syncs;
 

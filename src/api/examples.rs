@@ -21,6 +21,7 @@ pub fn services() -> Vec<(String, String)> {
     let order = [
         ("SourceService", "Sources"),
         ("SourceConnectionService", "Source connections"),
+        ("DocumentService", "Documents"),
         ("SyncService", "Syncs"),
         ("SearchService", "Search"),
         ("CollectionService", "Collections"),

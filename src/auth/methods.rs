@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn every_method_is_in_the_table_and_only_watching_streams() {
         let methods = Methods::of_this_api();
-        assert_eq!(methods.iter().count(), 38);
+        assert_eq!(methods.iter().count(), 42);
         let streams: Vec<&str> =
             methods.iter().filter(|method| method.streams).map(|method| method.name.as_str()).collect();
         assert_eq!(streams, ["tributary.v1.SyncService/WatchSync"]);

@@ -102,6 +102,7 @@ pub static ALL: &[Setting] = &[
     setting("transit_root_certificate", Kind::Text, "", "PEM file with the only authorities to trust for it"),
     setting("file_roots", Kind::List, "", "Folders that file-like sources may read below"),
     setting("allow_destinations", Kind::List, "", "Further destinations for connections, CIDR[:port]"),
+    setting("enable_simulator", Kind::Switch, "false", "Adds the source `simulator` to the catalogue, for tests"),
     setting("workers", Kind::Whole(1, 64), "2", "Syncs at a time"),
     setting(
         "log_level",

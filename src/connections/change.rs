@@ -94,7 +94,9 @@ impl Connections {
             Some(None) => Some(None),
             Some(Some(given)) => {
                 let now = self.store.now().await?;
-                Some(Some(schedule::check(schedule_field, given, &self.source(connection)?.spec, now)?))
+                let source = self.source(connection)?;
+                schedule::allowed(schedule_field, source)?;
+                Some(Some(schedule::check(schedule_field, given, &source.spec, now)?))
             }
         };
         let name = name.map(|name| required_name("source_connection.name", &name)).transpose()?;

@@ -59,7 +59,10 @@ impl Connections {
         let credentials = checked_credentials(source, &draft.credentials)?;
         let config = checked_config(source, &draft.config)?;
         let schedule = match draft.schedule {
-            Some(given) => Some(schedule::check("schedule", given, &source.spec, self.store.now().await?)?),
+            Some(given) => {
+                schedule::allowed("schedule", source)?;
+                Some(schedule::check("schedule", given, &source.spec, self.store.now().await?)?)
+            }
             None => None,
         };
         Ok(Admitted {

@@ -1,9 +1,19 @@
 //! Schedules as callers give them: checked here, carried out by the syncs.
 
+use crate::catalog::Source;
 use crate::connectors::Spec;
 use crate::error::{Error, Reason, Violation};
 use crate::store::connections::Schedule;
 use crate::syncs::schedule::parse;
+
+/// Refuses any schedule of a source that documents are pushed to.
+pub(super) fn allowed(field: &str, source: &Source) -> Result<(), Error> {
+    if source.connector.takes_pushes() {
+        let description = "is not for a source that documents are pushed to: there is nothing to read";
+        return Err(Error::invalid(field, "INVALID_VALUE", description));
+    }
+    Ok(())
+}
 
 /// Refuses a schedule that could never be carried out, and says when it first
 /// is. `field` is where the caller gave it.

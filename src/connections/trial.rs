@@ -15,7 +15,8 @@ use crate::syncs::sessions::{source_error, test_error};
 
 /// Longest that a test or a look may take; each stage has a shorter limit.
 const LIMIT: Duration = Duration::from_secs(60);
-const OBJECTS: &str = "source_objects";
+/// Name of the list in its page tokens.
+pub(super) const OBJECTS: &str = "source_objects";
 
 /// A test that went well.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +59,9 @@ impl Connections {
         wanted: Wanted<'_>,
     ) -> Result<Discovered, Error> {
         let connection = self.find(caller, id).await?;
+        if self.syncs.takes_pushes(&connection.source) {
+            return self.discover_pushed(&connection, parent, wanted).await;
+        }
         let arguments = [connection.id.as_str(), parent];
         let after: Option<String> = self.pages.open(OBJECTS, &arguments, wanted.token)?;
         let size = wanted.size(100, 1000);

@@ -29,6 +29,9 @@ pub trait DynConnector: Send + Sync + 'static {
     /// See [`Connector::binding`]; the config must have passed `config`.
     fn binding(&self, config: &Map<String, Value>) -> String;
 
+    /// See [`Connector::takes_pushes`].
+    fn takes_pushes(&self) -> bool;
+
     /// See [`Connector::selects`]; the config must have passed `config`.
     fn selects(&self, config: &Map<String, Value>, object: &str) -> bool;
 
@@ -174,6 +177,10 @@ impl<C: Connector> DynConnector for C {
 
     fn binding(&self, config: &Map<String, Value>) -> String {
         parse::<C::Config>(config, "config").map(|config| Connector::binding(self, &config)).unwrap_or_default()
+    }
+
+    fn takes_pushes(&self) -> bool {
+        Connector::takes_pushes(self)
     }
 
     fn selects(&self, config: &Map<String, Value>, object: &str) -> bool {

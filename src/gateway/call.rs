@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use futures::Stream;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use prost_reflect::MethodDescriptor;
@@ -59,12 +60,12 @@ fn exceeded() -> Problem {
 }
 
 /// A request as the service sees it.
-pub(super) fn request(
+pub(super) fn request<T>(
     parts: &http::request::Parts,
     request_id: &HeaderValue,
     deadline: Deadline,
-    message: Bytes,
-) -> Request<Bytes> {
+    message: T,
+) -> Request<T> {
     let mut headers = HeaderMap::new();
     for name in FORWARDED {
         if let Some(value) = parts.headers.get(name) {
@@ -89,6 +90,17 @@ pub(super) async fn unary(
     let mut client = tonic::client::Grpc::new(grpc).max_decoding_message_size(usize::MAX);
     client.ready().await.map_err(|_| Status::unavailable("the service is not ready"))?;
     client.unary(request, path(method)?, Raw).await
+}
+
+/// Calls a client-streaming method.
+pub(super) async fn client_streaming(
+    grpc: Grpc,
+    method: &MethodDescriptor,
+    request: Request<impl Stream<Item = Bytes> + Send + 'static>,
+) -> Result<Response<Bytes>, Status> {
+    let mut client = tonic::client::Grpc::new(grpc).max_decoding_message_size(usize::MAX);
+    client.ready().await.map_err(|_| Status::unavailable("the service is not ready"))?;
+    client.client_streaming(request, path(method)?, Raw).await
 }
 
 /// Calls a server-streaming method.

@@ -19,17 +19,27 @@ struct Range<'header> {
 
 /// Whether the body is declared to be JSON in UTF-8; `None` if nothing is declared.
 pub(super) fn is_json(headers: &HeaderMap) -> Option<bool> {
+    is_declared(headers, "application/json")
+}
+
+/// Whether the body is declared to be lines of JSON in UTF-8; `None` if nothing is
+/// declared.
+pub(super) fn is_json_lines(headers: &HeaderMap) -> Option<bool> {
+    is_declared(headers, "application/x-ndjson")
+}
+
+fn is_declared(headers: &HeaderMap, wanted: &str) -> Option<bool> {
     let value = headers.get(CONTENT_TYPE)?;
     let Ok(text) = value.to_str() else { return Some(false) };
     let mut parts = text.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let is_wanted = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(wanted));
     let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
             value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
         }
         _ => true,
     });
-    Some(is_json && is_utf8)
+    Some(is_wanted && is_utf8)
 }
 
 /// What a unary answer is sent as.

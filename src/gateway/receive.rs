@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 
 use crate::gateway::media;
 use crate::gateway::problem::Problem;
+use crate::gateway::rules::{self, Route};
 
 /// Whether the declared length alone is too much.
 pub(super) fn check_declared(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
@@ -21,9 +22,12 @@ pub(super) fn check_declared(headers: &HeaderMap, limit: usize) -> Result<(), Pr
 }
 
 /// Whether the declared type can be read, before anything is.
-pub(super) fn check_type<B: Body>(headers: &HeaderMap, body: &B, wants_body: bool) -> Result<(), Problem> {
+pub(super) fn check_type<B: Body>(headers: &HeaderMap, body: &B, route: &Route) -> Result<(), Problem> {
     let is_empty = body.is_end_stream() || body.size_hint().upper() == Some(0);
-    if wants_body && !is_empty && media::is_json(headers) == Some(false) {
+    if route.method.is_client_streaming() {
+        return check_lines(headers, is_empty);
+    }
+    if route.body != rules::Body::None && !is_empty && media::is_json(headers) == Some(false) {
         return Err(wrong_type());
     }
     if encoding(headers).is_some() {
@@ -32,6 +36,20 @@ pub(super) fn check_type<B: Body>(headers: &HeaderMap, body: &B, wants_body: boo
     let message = "the body may be encoded with gzip once, or not at all";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
         .with(ACCEPT_ENCODING, "gzip"))
+}
+
+/// Whether the body is lines that can be read as they come.
+fn check_lines(headers: &HeaderMap, is_empty: bool) -> Result<(), Problem> {
+    let unsupported =
+        |message: &str| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message);
+    if !is_empty && media::is_json_lines(headers) != Some(true) {
+        let problem = unsupported("the body must be application/x-ndjson in UTF-8, one object a line");
+        return Err(problem.with(ACCEPT, "application/x-ndjson"));
+    }
+    match encoding(headers) {
+        Some(Encoding::Identity) => Ok(()),
+        _ => Err(unsupported("a body of lines must not be encoded").with(ACCEPT_ENCODING, "identity")),
+    }
 }
 
 /// How a body is packed.
@@ -90,7 +108,7 @@ fn unpack(packed: &[u8], limit: usize) -> Result<Bytes, Problem> {
 
 /// Why there is no more of a body: who gives it to us may have lost patience, and
 /// says so with a status.
-fn broken_off(error: &(dyn Error + 'static)) -> Problem {
+pub(super) fn broken_off(error: &(dyn Error + 'static)) -> Problem {
     let mut cause = Some(error);
     let mut is_late = false;
     while let Some(one) = cause {
@@ -105,7 +123,7 @@ fn broken_off(error: &(dyn Error + 'static)) -> Problem {
     Problem::invalid("the body ended early")
 }
 
-fn too_large(limit: usize) -> Problem {
+pub(super) fn too_large(limit: usize) -> Problem {
     let message = format!("the body is larger than {limit} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message)
 }

@@ -137,8 +137,8 @@ fn method_routes(
     if !declared.has_extension(http) {
         return Ok(Vec::new());
     }
-    if method.is_client_streaming() {
-        return Err(refused(method, "client streaming cannot be served"));
+    if method.is_client_streaming() && method.is_server_streaming() {
+        return Err(refused(method, "streams both ways cannot be served"));
     }
     for reserved in ["success", "error"] {
         if method.output().get_field_by_name(reserved).is_some() {
@@ -181,6 +181,9 @@ fn route(
         "*" => Body::Whole,
         name => Body::Field(body_field(method, name)?),
     };
+    if method.is_client_streaming() && body != Body::Whole {
+        return Err(refused(method, "client streaming cannot be served but with `body: \"*\"`"));
+    }
     Ok(Route { method: method.clone(), verb, template, body, rest: rest.clone(), additional })
 }
 

@@ -4,6 +4,7 @@
 mod door;
 mod fuzz;
 mod json;
+mod lines;
 mod odd_json;
 mod paths;
 mod protos;

@@ -41,7 +41,7 @@ use crate::index::tantivy::document::{documents, head_prefix, key_of, record_ter
 use crate::index::tantivy::failure::{failed, from_io};
 use crate::index::tantivy::indexed::Chunk;
 use crate::index::{Epoch, Hits, Index, IndexError, Item, Listing, Query, Target};
-use crate::record::{Change, Entry};
+use crate::record::{Change, Entry, Fingerprint, Key};
 
 /// A writer that nobody used for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
@@ -322,6 +322,16 @@ impl Index for TantivyIndex {
         self.read(&target.collection, move |collection| {
             read::digest(&collection.fields, &collection.searcher(), &connection, &object)
                 .map_err(|cause| collection.failure(cause))
+        })
+        .await
+    }
+
+    async fn fingerprints(&self, target: &Target, keys: Vec<Key>) -> Result<Vec<Option<Fingerprint>>, IndexError> {
+        let id = target.collection.clone();
+        self.blocking(move |shared| match shared.existing(&id)? {
+            Some(collection) => read::fingerprints(&collection.fields, &collection.searcher(), &keys)
+                .map_err(|cause| collection.failure(cause)),
+            None => Ok(vec![None; keys.len()]),
         })
         .await
     }

@@ -135,6 +135,9 @@ impl Syncs {
     /// Removes a connection that is being deleted, and what it has at its source.
     pub async fn finish_delete(&self, id: &ConnectionId) -> Result<(), Error> {
         self.end_following(id).await?;
+        if let Some(connection) = self.store.connection(id).await? {
+            self.end_pushes(&connection).await?;
+        }
         Ok(self.store.finish_delete(id).await?)
     }
 }

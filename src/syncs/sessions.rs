@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::connectors::documents::isolation::Parsers;
 use crate::connectors::erased::{DynConnector, Session};
 use crate::connectors::{ConnectorError, Registry, Resources};
 use crate::error::{Error, Reason};
@@ -67,6 +68,16 @@ impl Sessions {
         hasher.write_u64(spec.mapper_version);
         hasher.update(&serde_json::to_vec(&connection.config).map_err(Error::internal)?);
         Ok(hasher.finish())
+    }
+
+    /// True when documents are pushed to a source.
+    pub fn takes_pushes(&self, source: &str) -> bool {
+        self.registry.get(source).is_some_and(|connector| connector.takes_pushes())
+    }
+
+    /// What takes documents apart.
+    pub fn parsers(&self) -> Arc<Parsers> {
+        self.resources.parsers.clone()
     }
 
     fn connector(&self, source: &str) -> Result<Arc<dyn DynConnector>, Error> {

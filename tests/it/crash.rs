@@ -6,7 +6,7 @@
 //! was cut off goes on from the seed that it printed last.
 
 mod mutants;
-mod process;
+pub mod process;
 mod resuming;
 mod source;
 mod trips;

@@ -158,7 +158,7 @@ impl<'document> Reader<'document> {
     }
 
     fn body(&self, operation: &'document Value) -> &'document Value {
-        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let schema = &body_of(operation).1["schema"];
         let documented = schema["anyOf"].get(0).unwrap_or(schema);
         self.resolve(documented)
     }
@@ -339,6 +339,13 @@ fn pieces(path: &str) -> Vec<Piece> {
     pieces
 }
 
+/// What an operation takes, and as which type.
+fn body_of(operation: &Value) -> (&'static str, &Value) {
+    let content = &operation["requestBody"]["content"];
+    let kind = if content["application/x-ndjson"].is_object() { "application/x-ndjson" } else { "application/json" };
+    (kind, &content[kind])
+}
+
 /// A line that can be pasted into a shell.
 fn curl(path: &str, verb: &str, operation: &Value, parameters: &[Value]) -> String {
     let mut address = path.to_owned();
@@ -366,10 +373,11 @@ fn curl(path: &str, verb: &str, operation: &Value, parameters: &[Value]) -> Stri
         verb => format!("-X {} ", verb.to_uppercase()),
     };
     let mut line = format!("curl {method}\"$BASE{address}\" \\\n  -H \"Authorization: Bearer $KEY\"");
-    let body = &operation["requestBody"]["content"]["application/json"]["example"];
+    let (kind, body) = body_of(operation);
+    let body = &body["example"];
     if body.as_object().is_some_and(|members| !members.is_empty()) {
         let body = serde_json::to_string_pretty(body).unwrap_or_default().replace('\'', r"'\''");
-        line.push_str(&format!(" \\\n  -H \"Content-Type: application/json\" \\\n  -d '{body}'"));
+        line.push_str(&format!(" \\\n  -H \"Content-Type: {kind}\" \\\n  -d '{body}'"));
     }
     line
 }

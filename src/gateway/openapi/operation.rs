@@ -190,7 +190,9 @@ impl<'document> Writer<'document> {
         if let Some(example) = self.example(id, "request") {
             media["example"] = example.clone();
         }
-        json!({"required": required, "content": {"application/json": media}})
+        // A line is one message.
+        let kind = if route.method.is_client_streaming() { "application/x-ndjson" } else { "application/json" };
+        json!({"required": required, "content": {kind: media}})
     }
 
     /// The body is the request, without what the path has. No body at all is the
@@ -216,13 +218,13 @@ impl<'document> Writer<'document> {
             return self.schemas.request_field(field, Place::Body, true);
         };
         let is_partial = route.method.input().get_field_by_name("update_mask").is_some();
-        if !is_partial {
-            return self.schemas.request_field(field, Place::Body, true);
-        }
         let in_path: Vec<FieldDescriptor> =
             variables(route).iter().filter_map(|(_, fields)| fields.get(1).cloned()).collect();
-        let object = self.schemas.body_object(&message, &in_path, true);
-        let name = format!("{}Changes", message.name());
+        if !is_partial && in_path.is_empty() {
+            return self.schemas.request_field(field, Place::Body, true);
+        }
+        let object = self.schemas.body_object(&message, &in_path, is_partial);
+        let name = format!("{}{}", message.name(), if is_partial { "Changes" } else { "Body" });
         self.named(&name, &name, object)
     }
 

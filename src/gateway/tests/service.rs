@@ -60,6 +60,9 @@ service Things {
     option (google.api.http) = {get: "/api/v1/things/{id}/events"};
     option (tributary.v1.rest) = {sse_id_field: "sequence" sse_resume_field: "after_sequence"};
   }
+  rpc Gather(stream GatherRequest) returns (Echo) {
+    option (google.api.http) = {post: "/api/v1/things/{id}/parts:gather" body: "*"};
+  }
   rpc Hidden(GetRequest) returns (Echo);
 }
 message Thing {
@@ -77,6 +80,7 @@ message ReplaceRequest { string id = 1; google.protobuf.Struct data = 2; optiona
 message PlanRequest { string id = 1; Schedule schedule = 2; }
 message DeleteRequest { string id = 1; bool delete_data = 2; }
 message WatchRequest { string id = 1; int64 after_sequence = 2; }
+message GatherRequest { string id = 1; string part = 2; }
 message Event { int64 sequence = 1; oneof event { Started started = 2; Step big_step = 3; } }
 message Started {}
 message Step { int32 done = 1; }
@@ -149,10 +153,15 @@ impl Service {
     async fn serve(&self, request: Request<tonic::body::Body>) -> Response<tonic::body::Body> {
         let path = request.uri().path().to_owned();
         let headers = request.headers().clone();
-        let body = request.into_body().collect().await.unwrap().to_bytes();
+        // A stream that is broken off is no stream to answer.
+        let Ok(body) = request.into_body().collect().await else { return std::future::pending().await };
+        let body = body.to_bytes();
         let service = self.pool.get_service_by_name("door.v1.Things").unwrap();
         let name = path.rsplit('/').next().unwrap();
         let method = service.methods().find(|method| method.name() == name).unwrap();
+        if method.is_client_streaming() {
+            return answer(vec![self.gathered(&method.input(), &body)], Ok(()));
+        }
         let message = DynamicMessage::decode(method.input(), body.slice(5..)).unwrap();
         let id = message.get_field_by_name("id").and_then(|id| id.as_str().map(str::to_owned)).unwrap_or_default();
         if let Some(status) = refusal(&id) {
@@ -164,6 +173,20 @@ impl Service {
             "Watch" => self.watch(&id, message.get_field_by_name("after_sequence").unwrap().as_i64().unwrap()),
             _ => answer(vec![self.echo(name, &message, &headers)], Ok(())),
         }
+    }
+
+    /// What came in the messages of a stream, one after the other.
+    fn gathered(&self, input: &prost_reflect::MessageDescriptor, mut body: &[u8]) -> DynamicMessage {
+        let mut messages = Vec::new();
+        while let Some((head, rest)) = body.split_first_chunk::<5>() {
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+            let (message, rest) = rest.split_at(length);
+            messages.push(DynamicMessage::decode(input.clone(), message).unwrap().to_text_format());
+            body = rest;
+        }
+        let mut echo = self.message("door.v1.Echo", "rpc: 'Gather'");
+        echo.set_field_by_name("request", prost_reflect::Value::String(messages.join("|")));
+        echo
     }
 
     fn message(&self, name: &str, text: &str) -> DynamicMessage {

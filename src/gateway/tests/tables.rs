@@ -13,6 +13,7 @@ fn the_table_lists_every_binding() {
             "door.v1.Things.Create POST /api/v1/things *",
             "door.v1.Things.Delete DELETE /api/v1/things/{id} -",
             "door.v1.Things.Delete POST /api/v1/things/{id}:remove *",
+            "door.v1.Things.Gather POST /api/v1/things/{id}/parts:gather *",
             "door.v1.Things.Get GET /api/v1/things/{id} -",
             "door.v1.Things.List GET /api/v1/things -",
             "door.v1.Things.Plan PUT /api/v1/things/{id}/schedule schedule",
@@ -34,6 +35,10 @@ fn our_own_descriptors_can_be_served() {
 fn what_cannot_be_served_is_refused_at_start() {
     for (rpc, why) in [
         ("rpc A(stream M) returns (M) { option (google.api.http) = {get: \"/a\"}; }", "client streaming"),
+        (
+            "rpc A(stream M) returns (stream M) { option (google.api.http) = {post: \"/a\" body: \"*\"}; }",
+            "streams both ways",
+        ),
         ("rpc A(M) returns (M) { option (google.api.http) = {get: \"/a/{nope}\"}; }", "no field `nope`"),
         ("rpc A(M) returns (M) { option (google.api.http) = {get: \"/a/{inner}\"}; }", "not a singular scalar"),
         ("rpc A(M) returns (M) { option (google.api.http) = {get: \"/a/{list}\"}; }", "not a singular scalar"),

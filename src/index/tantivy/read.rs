@@ -56,6 +56,32 @@ pub(crate) fn digest(
     Ok(digest)
 }
 
+/// The fingerprints of some records.
+pub(crate) fn fingerprints(
+    fields: &Fields,
+    searcher: &Searcher,
+    keys: &[Key],
+) -> tantivy::Result<Vec<Option<Fingerprint>>> {
+    let mut found = vec![None; keys.len()];
+    // In the order of the terms, so that what lies together is read together.
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_unstable_by_key(|position| keys[*position]);
+    for segment in searcher.segment_readers() {
+        let inverted = segment.inverted_index(fields.record)?;
+        let fingerprints = Wide::open(segment, FINGERPRINT)?;
+        for position in &order {
+            let term = record_term(fields, keys[*position]);
+            let Some(postings) = inverted.read_postings(&term, IndexRecordOption::Basic)? else { continue };
+            // Only the head has one.
+            let fingerprint = alive(segment, postings).find_map(|document| fingerprints.get(document));
+            if let Some(fingerprint) = fingerprint {
+                found[*position] = Some(Fingerprint(fingerprint));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Hands out the keys and fingerprints of one object, from columns alone.
 fn entries_of(
     fields: &Fields,

@@ -95,6 +95,10 @@ impl<'server> Doors<'server> {
                     rest.iter().map(|(name, value)| (name.clone(), text(value))).collect();
                 call.query(&query)
             }
+            // One line of a stream.
+            "*" if method.is_client_streaming() => {
+                call.header("content-type", "application/x-ndjson").body(Value::Object(rest).to_string())
+            }
             "*" => call.json(&rest),
             field => call.json(&rest[&camel(field)]),
         };

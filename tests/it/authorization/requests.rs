@@ -69,6 +69,11 @@ fn named(ids: &Ids) -> Vec<(&'static str, Value)> {
             "SourceConnectionService.UpdateSourceConnectionSchedule",
             json!({"id": connection, "schedule": {"cron": "0 3 * * *"}}),
         ),
+        // Of a connection that is read from: nothing is done.
+        ("DocumentService.BatchWriteDocuments", json!({"id": connection, "documents": [{"id": "a"}]})),
+        ("DocumentService.PushDocuments", json!({"id": connection, "put": {"id": "a"}})),
+        ("DocumentService.PutDocument", json!({"id": connection, "document": {"id": "a"}})),
+        ("DocumentService.DeleteDocument", json!({"id": connection, "documentId": "a"})),
         ("SyncService.GetSync", json!({"id": sync})),
         ("SyncService.CancelSync", json!({"id": sync})),
         ("SyncService.ListSyncErrors", json!({"id": sync})),

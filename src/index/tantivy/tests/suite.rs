@@ -14,6 +14,7 @@ pub(crate) async fn run(index: &dyn Index) {
     the_last_change_of_a_key_wins(index).await;
     text_comes_back_exactly(index).await;
     objects_and_counts_are_of_records(index).await;
+    fingerprints_are_those_that_were_committed(index).await;
     lists_page_completely(index).await;
     clearing_leaves_the_others(index).await;
     words_phrases_and_exclusions(index).await;
@@ -121,6 +122,25 @@ async fn objects_and_counts_are_of_records(index: &dyn Index) {
     assert_eq!(index.count(&one.collection, None).await.unwrap(), 3);
     assert_eq!(index.count(&one.collection, Some(&one.connection)).await.unwrap(), 2);
     assert_eq!(index.manifest(&one, "a").await.unwrap().len(), 1);
+}
+
+async fn fingerprints_are_those_that_were_committed(index: &dyn Index) {
+    let target = target_in("col_fingerprints", "sc_1");
+    let of = |names: &[&str]| names.iter().map(|name| key(&target, "a", name)).collect::<Vec<_>>();
+    let none = index.fingerprints(&target, of(&["1", "2"])).await.unwrap();
+    assert_eq!(none, [None, None]);
+    let (first, long) = (document("first", ""), document("long", &"many words here. ".repeat(1_000)));
+    let changes = vec![put(&target, "a", "1", first.clone()), put(&target, "a", "2", long.clone())];
+    apply_and_commit(index, &target, changes).await;
+    // In another segment, and one of them gone from the first.
+    let other = document("other", "");
+    apply_and_commit(index, &target, vec![put(&target, "a", "1", other.clone()), put(&target, "b", "1", first)]).await;
+    apply(index, &target, vec![delete(&target, "a", "2")]).await;
+    let found = index.fingerprints(&target, of(&["3", "2", "1", "2"])).await.unwrap();
+    let (long, other) = (Some(fingerprint(&long)), Some(fingerprint(&other)));
+    assert_eq!(found, [None, long, other, long]);
+    index.commit(&target.collection).await.unwrap();
+    assert_eq!(index.fingerprints(&target, of(&["2", "1"])).await.unwrap(), [None, other]);
 }
 
 async fn lists_page_completely(index: &dyn Index) {
