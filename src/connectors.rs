@@ -13,7 +13,9 @@ pub mod numbers;
 pub mod paths;
 pub mod postgresql;
 pub mod reading;
+mod remote;
 pub mod rows;
+pub mod s3;
 pub mod settings;
 pub mod sqlite;
 
@@ -377,5 +379,10 @@ impl Registry {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![Arc::new(files::Files), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
+    vec![
+        Arc::new(files::Files),
+        Arc::new(postgresql::PostgreSql),
+        Arc::new(s3::S3),
+        Arc::new(sqlite::Sqlite),
+    ]
 }

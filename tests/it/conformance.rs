@@ -6,6 +6,7 @@ mod suite;
 
 mod files;
 mod postgresql;
+mod s3;
 mod sqlite;
 
 /// The tests of one source. Each starts a server of its own, so that none stands
@@ -60,4 +61,5 @@ macro_rules! conformance {
 
 conformance!(on_files, crate::conformance::files::Folder);
 conformance!(on_postgresql, crate::conformance::postgresql::Tables);
+conformance!(on_s3, crate::conformance::s3::Weed);
 conformance!(on_sqlite, crate::conformance::sqlite::File);

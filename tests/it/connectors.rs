@@ -3,4 +3,5 @@
 mod files;
 pub mod passes;
 pub mod postgresql;
+mod s3;
 mod sqlite;

@@ -2,6 +2,7 @@
 //! What must hold each time: the right public code, no word of theirs to the
 //! caller or the log, bounded time and memory, and no job that is stuck.
 
+mod buckets;
 mod documents;
 mod login;
 mod rogue;

@@ -12,6 +12,7 @@ pub mod names;
 pub mod oidc;
 pub mod postgres;
 pub mod process;
+pub mod seaweed;
 pub mod server;
 pub mod tls;
 pub mod tools;
