@@ -18,6 +18,7 @@ pub mod rows;
 pub mod s3;
 pub mod settings;
 pub mod sqlite;
+pub mod webdav;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -384,5 +385,6 @@ pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
         Arc::new(postgresql::PostgreSql),
         Arc::new(s3::S3),
         Arc::new(sqlite::Sqlite),
+        Arc::new(webdav::WebDav),
     ]
 }

@@ -8,6 +8,7 @@ mod files;
 mod postgresql;
 mod s3;
 mod sqlite;
+mod webdav;
 
 /// The tests of one source. Each starts a server of its own, so that none stands
 /// on what another left.
@@ -63,3 +64,4 @@ conformance!(on_files, crate::conformance::files::Folder);
 conformance!(on_postgresql, crate::conformance::postgresql::Tables);
 conformance!(on_s3, crate::conformance::s3::Weed);
 conformance!(on_sqlite, crate::conformance::sqlite::File);
+conformance!(on_webdav, crate::conformance::webdav::Folder);

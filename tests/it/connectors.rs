@@ -5,3 +5,4 @@ pub mod passes;
 pub mod postgresql;
 mod s3;
 mod sqlite;
+mod webdav;

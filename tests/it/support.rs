@@ -4,6 +4,7 @@
 // A library for the tests, though its crate is not one.
 #![allow(unreachable_pub)]
 
+pub mod apache;
 pub mod canary;
 pub mod crowd;
 pub mod grpc;
