@@ -15,10 +15,13 @@ pub mod paths;
 pub mod postgresql;
 pub mod push;
 pub mod reading;
+mod remote;
 pub mod rows;
+pub mod s3;
 pub mod settings;
 pub mod simulator;
 pub mod sqlite;
+pub mod webdav;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -396,6 +399,8 @@ pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
         Arc::new(git::Git),
         Arc::new(postgresql::PostgreSql),
         Arc::new(push::Push),
+        Arc::new(s3::S3),
         Arc::new(sqlite::Sqlite),
+        Arc::new(webdav::WebDav),
     ]
 }

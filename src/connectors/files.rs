@@ -24,7 +24,6 @@ use crate::error::Violation;
 use crate::record::{Document, RawRecord};
 use crate::report::{Report, StageKind};
 pub use config::Config;
-use walk::Selection;
 
 /// The connector.
 pub struct Files;
@@ -63,7 +62,7 @@ impl Connector for Files {
     }
 
     fn selects(&self, config: &Config, object: &str) -> bool {
-        Selection::of(config).takes_object(object)
+        config.choice.selection().takes_object(object)
     }
 
     async fn check(&self, account: &Account<Self>, report: &mut Report) -> Result<(), ConnectorError> {
@@ -110,7 +109,7 @@ impl Connector for Files {
         let config = account.config.clone();
         let work = move || {
             let entries = walk::list(&folder, &parent)?;
-            let selection = Selection::of(&config);
+            let selection = config.choice.selection();
             let wanted = entries.into_iter().filter(|entry| after.as_ref().is_none_or(|after| entry.path > *after));
             let objects = wanted.take(limit).map(|entry| SourceObject {
                 kind: if entry.is_folder { ObjectKind::Folder } else { ObjectKind::File },

@@ -7,7 +7,9 @@ mod suite;
 mod files;
 mod git;
 mod postgresql;
+mod s3;
 mod sqlite;
+mod webdav;
 
 /// The tests of one source. Each starts a server of its own, so that none stands
 /// on what another left.
@@ -62,4 +64,6 @@ macro_rules! conformance {
 conformance!(on_files, crate::conformance::files::Folder);
 conformance!(on_git, crate::conformance::git::Repository);
 conformance!(on_postgresql, crate::conformance::postgresql::Tables);
+conformance!(on_s3, crate::conformance::s3::Weed);
 conformance!(on_sqlite, crate::conformance::sqlite::File);
+conformance!(on_webdav, crate::conformance::webdav::Folder);

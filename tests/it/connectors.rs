@@ -5,4 +5,6 @@ mod formats;
 mod git;
 pub mod passes;
 pub mod postgresql;
+mod s3;
 mod sqlite;
+mod webdav;

@@ -3,6 +3,7 @@
 //! caller or the log, bounded time and memory, and no job that is stuck.
 
 mod beside;
+mod buckets;
 mod documents;
 mod follow;
 mod git;

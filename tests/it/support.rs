@@ -4,6 +4,7 @@
 // A library for the tests, though its crate is not one.
 #![allow(unreachable_pub)]
 
+pub mod apache;
 pub mod canary;
 pub mod crowd;
 pub mod git;
@@ -13,6 +14,7 @@ pub mod names;
 pub mod oidc;
 pub mod postgres;
 pub mod process;
+pub mod seaweed;
 pub mod server;
 pub mod tls;
 pub mod tools;

@@ -2,14 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::connectors::numbers;
-use crate::connectors::rows::template::Template;
+use crate::connectors::documents::choice::Choice;
 use crate::connectors::{Field, FieldType};
 use crate::error::Violation;
-
-const DEFAULT_SIZE: u64 = 50 * 1024 * 1024;
-/// A file is held in memory while it is decoded.
-const LARGEST_SIZE: u64 = 1024 * 1024 * 1024;
 
 /// Settings of a connection.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -17,64 +12,33 @@ const LARGEST_SIZE: u64 = 1024 * 1024 * 1024;
 pub struct Config {
     /// The folder.
     pub path: String,
-    /// Globs of files to read; none means all.
-    pub include: Vec<String>,
-    /// Globs of files and folders to leave out.
-    pub exclude: Vec<String>,
-    /// Bytes above which only name and metadata of a file are taken.
-    #[serde(deserialize_with = "numbers::optional_whole")]
-    pub max_file_size: Option<u64>,
-    /// Template of addresses.
-    pub url_template: Option<String>,
+    /// Which of its files.
+    #[serde(flatten)]
+    pub choice: Choice,
 }
 
 impl Config {
-    pub(super) fn size_limit(&self) -> u64 {
-        self.max_file_size.unwrap_or(DEFAULT_SIZE)
-    }
-
     pub(super) fn violations(&self) -> Vec<Violation> {
-        let mut violations = Vec::new();
+        let mut violations = self.choice.violations();
         if self.path.is_empty() {
             violations.push(Violation::new("config.path", "REQUIRED", "must name a folder"));
-        }
-        if self.size_limit() > LARGEST_SIZE {
-            let description = format!("must be at most {LARGEST_SIZE}");
-            violations.push(Violation::new("config.maxFileSize", "INVALID_VALUE", description));
-        }
-        if let Err(error) = Template::compile_optional("urlTemplate", self.url_template.as_deref()) {
-            violations.push(Violation::new("config.urlTemplate", "INVALID_VALUE", error.reason));
         }
         violations
     }
 }
 
 pub(super) fn fields() -> Vec<Field> {
-    let field =
-        |name, kind, title, description| Field { name, kind, required: false, title, description, default: None };
-    let mut fields = vec![
-        field("path", FieldType::String, "Folder", "Path of the folder, below a folder that the server may read"),
-        field(
-            "include",
-            FieldType::StringList,
-            "Files to read",
-            "Globs such as *.pdf or guides/**/*.md; all files when empty. Hidden files and links are never read",
-        ),
-        field("exclude", FieldType::StringList, "Files to leave out", "Globs such as drafts/** or *.tmp"),
-        field(
-            "maxFileSize",
-            FieldType::Number,
-            "Largest file",
-            "Bytes above which only the name and metadata of a file are taken",
-        ),
-        field(
-            "urlTemplate",
-            FieldType::String,
-            "Address",
-            "Template of the address, such as https://files.example/{{ path }}",
-        ),
-    ];
-    fields[0].required = true;
-    fields[3].default = Some(DEFAULT_SIZE.into());
+    let mut fields = Choice::fields();
+    fields.insert(
+        0,
+        Field {
+            name: "path",
+            kind: FieldType::String,
+            required: true,
+            title: "Folder",
+            description: "Path of the folder, below a folder that the server may read",
+            default: None,
+        },
+    );
     fields
 }

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::connectors::ConnectorError;
+use crate::connectors::documents::selection::{ROOT, Selection};
 use crate::connectors::files::Shape;
 use crate::connectors::files::config::Config;
-use crate::connectors::files::walk::{self, Entry, ROOT, Selection, Walk};
+use crate::connectors::files::walk::{self, Entry, Walk};
 use crate::connectors::paths::{self, ConfinementError};
 use crate::connectors::reading::{Message, Output, ReadRequest, Rest, Scope};
 use crate::record::{Batch, Fingerprint, RawRecord};
@@ -30,7 +31,7 @@ pub(super) fn pass(
     request: &ReadRequest,
     output: &Output,
 ) -> Result<(), ConnectorError> {
-    let selection = Selection::of(config);
+    let selection = config.choice.selection();
     let objects = objects(folder, &selection).map_err(super::refused)?;
     let scopes: Vec<Scope> = objects
         .iter()
@@ -70,7 +71,7 @@ pub(super) struct Sample {
 
 /// Tries each object with its first file.
 pub(super) fn sample(folder: &Path, config: &Config) -> Result<Vec<Sample>, ConfinementError> {
-    let selection = Selection::of(config);
+    let selection = config.choice.selection();
     let try_object = |object: String| {
         let begun = Instant::now();
         let mut walk = Walk::of(folder, &object, &selection);
@@ -91,7 +92,7 @@ fn read_object(
     sample: Option<u64>,
     output: &Output,
 ) -> Result<(), ConnectorError> {
-    let selection = Selection::of(config);
+    let selection = config.choice.selection();
     let mut walk = Walk::of(folder, object, &selection);
     let shape = Arc::new(Shape { folder: folder.to_owned() });
     let mut batch = Vec::new();
@@ -210,7 +211,7 @@ impl Hashed {
         let metadata = file.metadata().map_err(ConfinementError::Unreadable)?;
         let mut hasher = Xxh3::new();
         let mut read: u64 = 0;
-        if metadata.len() > config.size_limit() {
+        if metadata.len() > config.choice.size_limit() {
             hasher.update(&metadata.len().to_le_bytes());
             hasher.update(&microseconds(metadata.modified().ok()).unwrap_or_default().to_le_bytes());
             return Ok(Self { fingerprint: Fingerprint(hasher.digest128()), read });

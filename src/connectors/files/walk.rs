@@ -5,51 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::connectors::documents::globs;
-use crate::connectors::files::config::Config;
+use crate::connectors::documents::selection::{DEEPEST, ROOT, Selection};
 use crate::connectors::paths::{self, ConfinementError};
-
-/// Name of the object that holds the files of the folder itself.
-pub(super) const ROOT: &str = ".";
-const DEEPEST: usize = 64;
-
-/// Which files the settings take.
-pub(super) struct Selection<'a> {
-    include: &'a [String],
-    exclude: &'a [String],
-}
-
-impl<'a> Selection<'a> {
-    pub(super) fn of(config: &'a Config) -> Self {
-        Self { include: &config.include, exclude: &config.exclude }
-    }
-
-    pub(super) fn takes_object(&self, object: &str) -> bool {
-        if object != ROOT {
-            return self.enters(object);
-        }
-        let for_root = |glob: &String| {
-            let glob = glob.trim_matches('/');
-            !glob.contains('/') || glob.starts_with("**/")
-        };
-        self.include.is_empty() || self.include.iter().any(for_root)
-    }
-
-    /// True when files below the folder may be taken.
-    pub(super) fn enters(&self, folder: &str) -> bool {
-        let inside = format!("{folder}/");
-        let left_out = |glob: &String| {
-            globs::matches(glob, folder) || (glob.ends_with("/**") && globs::matches(glob, &format!("{inside}x")))
-        };
-        (self.include.is_empty() || self.include.iter().any(|glob| globs::may_match_below(glob, folder)))
-            && !self.exclude.iter().any(left_out)
-    }
-
-    pub(super) fn takes_file(&self, path: &str) -> bool {
-        (self.include.is_empty() || self.include.iter().any(|glob| globs::matches(glob, path)))
-            && !self.exclude.iter().any(|glob| globs::matches(glob, path))
-    }
-}
 
 /// Something in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

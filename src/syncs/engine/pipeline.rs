@@ -48,6 +48,8 @@ pub(super) struct Applied {
     pub(super) failed: Vec<(String, RecordError)>,
     /// Where a later attempt may go on.
     pub(super) position: Option<Value>,
+    /// Bytes of content that was to be brought.
+    pub(super) bytes_loaded: u64,
 }
 
 /// The batches on their way.
@@ -79,13 +81,15 @@ impl Pipeline {
         let cut = self.cut.clone();
         self.jobs.push_back(tokio::spawn(async move {
             let Work { object, shape, position, changed } = work;
+            let sizes = changed.iter().filter_map(|pending| session.content_size(&*shape, &pending.record));
+            let bytes_loaded = sizes.sum();
             let Some((changes, done, failed)) = decode(session, &object, &shape, changed, cut).await? else {
                 return Ok(None);
             };
             failpoint::reach("batch.decoded");
             index.apply(&target, epoch, changes).await?;
             failpoint::reach("batch.applied");
-            Ok(Some(Applied { object, done, failed, position }))
+            Ok(Some(Applied { object, done, failed, position, bytes_loaded }))
         }));
     }
 

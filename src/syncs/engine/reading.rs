@@ -160,7 +160,8 @@ impl Pass<'_> {
 
     /// Counts what has been applied.
     fn settle(&mut self, applied: Applied) {
-        let Applied { object, done, failed, position } = applied;
+        let Applied { object, done, failed, position, bytes_loaded } = applied;
+        self.checkpoint.bytes_read += to_i64(bytes_loaded);
         let Some(open) = self.open.get_mut(&object) else { return };
         done.into_iter().for_each(|decision| open.pass.applied(decision));
         for _ in &failed {
