@@ -109,7 +109,7 @@ impl Client {
         let mut followed = 0;
         loop {
             let response = self.exchange(&call).await?;
-            let next = if most == 0 { None } else { call.redirected(&response)? };
+            let next = if most == 0 { None } else { call.redirected(response.status(), response.headers())? };
             let Some(next) = next else { return Ok(response) };
             if followed == most {
                 return Err(HttpError::Redirect);

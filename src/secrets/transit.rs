@@ -11,17 +11,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Request, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
 use crate::config::{TransitConfig, TransitToken};
-use crate::egress::tls::{Verification, check_root, client_handshake};
+use crate::egress::http::{Body, Client, HttpError, Response, Settings};
+use crate::egress::tls::check_root;
 use crate::egress::{Dialer, Policy, Timeouts};
 
 use super::source::SourceError;
@@ -31,7 +29,7 @@ pub const PREFIX: &str = "transit:";
 /// A whole call, from the look-up of the name to the last byte.
 const CALL_TIME: Duration = Duration::from_secs(10);
 /// An answer is a few hundred bytes; more is another server.
-const LONGEST_ANSWER: usize = 64 << 10;
+const LONGEST_ANSWER: u64 = 64 << 10;
 
 /// A keeper.
 #[derive(Clone)]
@@ -41,8 +39,7 @@ pub struct Transit {
 
 struct Shared {
     config: TransitConfig,
-    dialer: Dialer,
-    root: Option<String>,
+    client: Client,
 }
 
 /// What a keeper said instead of what was asked for. Nothing of its words.
@@ -77,7 +74,9 @@ impl Transit {
     pub fn new(config: TransitConfig) -> Result<Self, SourceError> {
         let root = config.root_certificate.as_deref().map(read_root).transpose()?;
         let dialer = Dialer::new(Policy { local_allowed: true, ..Policy::default() }, Timeouts::default());
-        Ok(Self { shared: Arc::new(Shared { config, dialer, root }) })
+        let settings = Settings { root_certificate: root, ..Settings::default() };
+        let client = Client::new(Arc::new(dialer), settings);
+        Ok(Self { shared: Arc::new(Shared { config, client }) })
     }
 
     /// What a data key is bound to: the key, in whatever version.
@@ -115,27 +114,22 @@ impl Transit {
     }
 
     async fn call_once(&self, operation: &str, body: Value) -> Result<Value, KeeperError> {
-        let Shared { config, dialer, root, .. } = &*self.shared;
+        let Shared { config, client } = &*self.shared;
         let TransitConfig { url, mount, key, .. } = config;
         let token = self.token()?;
-        let host = url.host().unwrap_or_default();
-        let is_tls = url.scheme_str() == Some("https");
-        let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let request = Request::post(format!("/v1/{mount}/{operation}/{key}"))
-            .header("host", url.authority().map(|authority| authority.as_str()).unwrap_or_default())
-            .header("content-type", "application/json")
-            .header("x-vault-token", token.expose_secret())
-            .header("x-vault-request", "true")
-            .body(Full::from(body.to_string()))
+        let mut token = HeaderValue::from_str(token.expose_secret()).map_err(|_| KeeperError::NoToken)?;
+        token.set_sensitive(true);
+        let place = url.to_string();
+        let request = Request::post(format!("{}/v1/{mount}/{operation}/{key}", place.trim_end_matches('/')))
+            .header(CONTENT_TYPE, "application/json")
+            .header(HeaderName::from_static("x-vault-token"), token)
+            .header(HeaderName::from_static("x-vault-request"), "true")
+            .body(Body::from(body.to_string()))
             .map_err(|_| KeeperError::NoToken)?;
-        let resolved = dialer.resolve(host, port).await.map_err(|_| KeeperError::Away)?;
-        let stream = dialer.connect(&resolved).await.map_err(|_| KeeperError::Away)?;
-        if is_tls {
-            let limit = dialer.timeouts().handshake;
-            let secured = client_handshake(stream, resolved.host(), Verification::Full, root.as_deref(), limit).await;
-            answer(secured.map_err(|_| KeeperError::Untrusted)?, request).await
-        } else {
-            answer(stream, request).await
+        match client.send(request).await {
+            Ok(response) => answer(response).await,
+            Err(HttpError::Tls(_)) => Err(KeeperError::Untrusted),
+            Err(_) => Err(KeeperError::Away),
         }
     }
 
@@ -161,24 +155,11 @@ fn read_token(path: &Path) -> Option<SecretString> {
     (!token.is_empty()).then(|| SecretString::from(token))
 }
 
-/// One request over a stream of its own. Redirects are not followed.
-async fn answer<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Value, KeeperError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|_| KeeperError::Away)?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(|_| KeeperError::Away)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
-        Ok((status, Zeroizing::new(body.map_err(|_| KeeperError::Unexpected)?.to_bytes().to_vec())))
-    };
-    let (status, body) = tokio::select! {
-        exchanged = exchange => exchanged?,
-        // It ends only when the stream does, and then there is no answer.
-        _ = connection => return Err(KeeperError::Away),
-    };
+/// What the keeper says. A redirect is none of its answers.
+async fn answer(response: Response) -> Result<Value, KeeperError> {
+    let status = response.status();
+    let body = response.bytes(LONGEST_ANSWER).await.map_err(|_| KeeperError::Unexpected)?;
+    let body = Zeroizing::new(body.to_vec());
     match status {
         StatusCode::OK => serde_json::from_slice(&body).map_err(|_| KeeperError::Unexpected),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(KeeperError::Refused),

@@ -16,6 +16,8 @@ const PIECE: usize = 32 * 1024;
 pub(super) struct Decoder {
     coding: Coding,
     waiting: Bytes,
+    /// Something came; an answer without a body has no end of it either.
+    has_begun: bool,
 }
 
 enum Coding {
@@ -48,7 +50,7 @@ impl Decoder {
                 };
             }
         }
-        Ok(Self { coding, waiting: Bytes::new() })
+        Ok(Self { coding, waiting: Bytes::new(), has_begun: false })
     }
 
     /// Takes what came; all before it must have been pulled.
@@ -61,6 +63,7 @@ impl Decoder {
                 Coding::Raw(Box::new(DeflateDecoder::new(Vec::new())))
             };
         }
+        self.has_begun |= !encoded.is_empty();
         self.waiting = encoded;
     }
 
@@ -89,13 +92,11 @@ impl Decoder {
     /// The last piece; an error where something is missing.
     pub(super) fn finish(&mut self) -> Result<Option<Bytes>, HttpError> {
         let finished = match &mut self.coding {
-            // An answer without a body has no end of it either.
-            Coding::Gzip(decoder) if decoder.header().is_some() || !decoder.get_ref().is_empty() => {
-                decoder.try_finish()
-            }
+            _ if !self.has_begun => Ok(()),
+            Coding::Gzip(decoder) => decoder.try_finish(),
             Coding::Zlib(decoder) => decoder.try_finish(),
             Coding::Raw(decoder) => decoder.try_finish(),
-            Coding::Gzip(_) | Coding::Identity | Coding::Undecided => Ok(()),
+            Coding::Identity | Coding::Undecided => Ok(()),
         };
         finished.map_err(|_| HttpError::Encoding)?;
         Ok(self.take())

@@ -7,16 +7,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::egress::{Policy, Timeouts};
+use crate::egress::{DialError, Policy, Timeouts};
 
 #[test]
 fn only_https_leaves_this_machine() {
-    let place = Place::of("https://id.example/realms/a?x=1").expect("a place");
-    assert_eq!((place.host.as_str(), place.port, place.path.as_str()), ("id.example", 443, "/realms/a?x=1"));
-    let place = Place::of("http://[::1]:8080").expect("a place");
-    assert_eq!((place.host.as_str(), place.port, place.encrypted), ("::1", 8080, false));
+    let found = place("https://id.example/realms/a?x=1").expect("a place");
+    assert_eq!((found.host(), found.port(), found.path_and_query()), ("id.example", 443, "/realms/a?x=1"));
+    let found = place("http://[::1]:8080").expect("a place");
+    assert_eq!((found.host(), found.port(), found.is_encrypted()), ("[::1]", 8080, false));
     for odd in ["http://id.example", "ftp://id.example", "https://a:b@id.example", "id.example", "", "https://"] {
-        assert!(Place::of(odd).is_none(), "{odd}");
+        assert!(place(odd).is_none(), "{odd}");
     }
 }
 
@@ -64,7 +64,7 @@ async fn redirects_and_what_is_too_large_are_not_taken() {
     let chunk = format!("{:x}\r\n{}\r\n", 1 << 16, " ".repeat(1 << 16));
     let endless = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", chunk.repeat(9));
     let fetcher = provider(move |_, _| endless.clone()).await;
-    assert!(matches!(fetcher.key_set().await, Err(FetchError::Http(_))));
+    assert!(matches!(fetcher.key_set().await, Err(FetchError::Http(HttpError::TooLarge))));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn the_provider_cannot_send_us_where_others_may_not_go() {
     for place in ["https://169.254.169.254/k", "https://127.0.0.1:1/k", "https://10.0.0.1/k"] {
         let fetcher = provider(move |_, address| configuration(address, place)).await;
         let refused = fetcher.key_set().await.expect_err(place);
-        assert!(matches!(refused, FetchError::Dial(DialError::AddressBlocked)), "{place}: {refused}");
+        assert!(matches!(refused, FetchError::Http(HttpError::Dial(DialError::AddressBlocked))), "{place}: {refused}");
     }
     let fetcher = provider(|_, address| configuration(address, "http://id.example/k")).await;
     assert!(matches!(fetcher.key_set().await, Err(FetchError::Url(_))));
