@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::erased::Session;
 use super::{ConnectorError, RecordError};
@@ -84,7 +85,11 @@ pub async fn documents(
 ) -> Result<Vec<Decoded>, ConnectorError> {
     let batch = Arc::new(Shared { session: session.clone(), object: object.clone(), shape: shape.clone() });
     if !is_needed(&**session, &**shape, &records) {
-        let decode_all = move || records.into_iter().map(|record| batch.decode(record)).collect();
+        // Nobody waits any more: what was not begun is not decoded.
+        let given_up = CancellationToken::new();
+        let _waiting = given_up.clone().drop_guard();
+        let wanted = move |_: &RawRecord| !given_up.is_cancelled();
+        let decode_all = move || records.into_iter().take_while(wanted).map(|record| batch.decode(record)).collect();
         return tokio::task::spawn_blocking(decode_all).await.map_err(|error| ConnectorError::Unexpected(error.into()));
     }
     // Room is taken one after the other: whoever waits for it has nobody behind it

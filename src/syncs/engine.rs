@@ -141,6 +141,8 @@ pub struct Pass<'a> {
     warnings: Vec<Warning>,
     uncommitted: bool,
     is_first_checkpoint: bool,
+    /// Nothing is read any more; what was read may be kept yet.
+    has_ended: bool,
     progress_written: Instant,
     checkpoint_written: Instant,
 }
@@ -189,6 +191,7 @@ impl<'a> Pass<'a> {
             warnings: Vec::new(),
             uncommitted: false,
             is_first_checkpoint: true,
+            has_ended: false,
             progress_written: Instant::now(),
             checkpoint_written: Instant::now(),
         }
@@ -198,6 +201,7 @@ impl<'a> Pass<'a> {
     /// until a failure is kept, so that a later attempt need not read it again.
     pub async fn run(&mut self) -> Result<(), PassError> {
         let ended = self.run_to_the_end().await;
+        self.has_ended = true;
         if let Err(PassError::Stopped(_)) = &ended {
             // Nobody waits for a source that is slow.
             self.pipeline.cut();

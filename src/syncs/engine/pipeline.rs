@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -22,6 +23,10 @@ use crate::syncs::batch::Decision;
 
 /// Batches on their way at once. More would only wait for the index, in memory.
 const MOST: usize = 3;
+
+/// How long decoding may go on once it is cut off: most is done by then, and what was
+/// made to take for ever is not waited for.
+const LAST: Duration = Duration::from_secs(2);
 
 /// A record that the index does not have as it is.
 pub(super) struct Pending {
@@ -128,6 +133,11 @@ impl Pipeline {
         self.cut.cancel();
     }
 
+    /// True once nothing is waited for any more but what is soon done.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
     /// Waits until nothing is on its way, whatever becomes of it.
     pub(super) async fn abandon(&mut self) {
         self.cut();
@@ -160,7 +170,15 @@ async fn decode(
             documents = documents => documents?,
         }
     } else {
-        documents.await?
+        let late = async {
+            cut.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        tokio::select! {
+            biased;
+            documents = documents => documents?,
+            () = late => return Ok(None),
+        }
     };
     let (mut changes, mut done, mut failed) = (Vec::with_capacity(documents.len()), Vec::new(), Vec::new());
     for ((decision, key, fingerprint), (record, document)) in decided.into_iter().zip(documents) {

@@ -182,12 +182,24 @@ impl Pass<'_> {
         failpoint::reach("batch.settled");
     }
 
-    /// Counts all that is under way.
+    /// Counts all that is under way. A document may take long, so that a word to stop
+    /// is heard meanwhile; a pass that has ended already then cuts off what is slow.
     pub(super) async fn settle_all(&mut self) -> Result<(), PassError> {
-        while let Some(applied) = self.pipeline.finish_next().await {
+        loop {
+            let applied = tokio::select! {
+                biased;
+                stop = stopped(&mut self.stop), if !self.pipeline.is_cut() => {
+                    if !self.has_ended {
+                        return Err(PassError::Stopped(stop));
+                    }
+                    self.pipeline.cut();
+                    continue;
+                }
+                applied = self.pipeline.finish_next() => applied,
+            };
+            let Some(applied) = applied else { return Ok(()) };
             self.settle(applied?);
         }
-        Ok(())
     }
 
     fn complete(&mut self, object: Arc<str>, counted: Option<u64>, rest: Rest, mark: Option<serde_json::Value>) {

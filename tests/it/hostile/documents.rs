@@ -340,6 +340,29 @@ async fn hostile_documents_cost_their_own_records_and_no_memory_of_the_service()
     service.assert_silent();
 }
 
+/// However many of them there are, nobody waits for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_of_documents_that_never_end_is_cancelled_within_seconds() {
+    let service = Service::start().await;
+    let endless = pages(2_000, stream(b"q Q 0 0 m 1 1 l S ", 200_000));
+    for number in 0..40 {
+        std::fs::write(service.files().join(format!("{number}.pdf")), &endless).unwrap();
+    }
+    let connection = service.connect_files("files", json!({"path": service.files()})).await;
+    let sync = service.run(&connection).await;
+    service.until(&sync, &["running"]).await;
+    let begun = Instant::now();
+    while service.parsers_peak() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is parsed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let asked = Instant::now();
+    service.call("POST", &format!("/api/v1/syncs/{sync}/cancel"), Some(json!({}))).await.ok();
+    service.until(&sync, &["cancelled"]).await;
+    println!("cancelled after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+}
+
 /// How much the other process costs, for the record.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_small_documents_are_parsed_by_the_same_few_processes() {
