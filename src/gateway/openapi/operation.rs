@@ -4,7 +4,7 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Value, json};
 
 use crate::gateway::openapi::comments::{Comments, summary};
-use crate::gateway::openapi::schemas::{Place, Schemas, described, reference};
+use crate::gateway::openapi::schemas::{Place, Schemas, capital, described, reference};
 use crate::gateway::openapi::{OpenApiSettings, replies, tag};
 use crate::gateway::rules::{Body, Route, resolve};
 use crate::gateway::template::Segment;
@@ -57,7 +57,9 @@ fn variables(route: &Route) -> Vec<(String, Vec<FieldDescriptor>)> {
     all.iter()
         .map(|fields| {
             let unique = all.iter().filter(|other| last(other) == last(fields)).count() == 1;
-            let long = fields.iter().map(FieldDescriptor::json_name).collect::<Vec<_>>().join("_");
+            let (first, rest) = fields.split_at(fields.len().min(1));
+            let rest = rest.iter().map(|field| capital(field.json_name()));
+            let long = first.iter().map(|field| field.json_name().to_owned()).chain(rest).collect::<String>();
             (if unique { last(fields) } else { long }, fields.clone())
         })
         .collect()

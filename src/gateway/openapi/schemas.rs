@@ -256,7 +256,8 @@ pub(super) fn described(mut schema: Value, description: String) -> Value {
     schema
 }
 
-fn capital(part: &str) -> String {
+/// A word with a capital letter.
+pub(super) fn capital(part: &str) -> String {
     let mut letters = part.chars();
     letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
 }
