@@ -7,6 +7,7 @@ pub mod documents;
 pub mod erased;
 pub mod files;
 pub mod following;
+pub mod imap;
 pub mod numbers;
 pub mod paths;
 pub mod postgresql;
@@ -351,5 +352,5 @@ impl Registry {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![Arc::new(files::Files), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
+    vec![Arc::new(files::Files), Arc::new(imap::Imap), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
 }

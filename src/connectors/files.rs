@@ -54,7 +54,7 @@ impl Connector for Files {
             supports_continuous: false,
             auth_fields: Vec::new(),
             config_fields: config::fields(),
-            mapper_version: 1,
+            mapper_version: 2,
         }
     }
 

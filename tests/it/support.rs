@@ -6,6 +6,7 @@
 
 pub mod canary;
 pub mod crowd;
+pub mod dovecot;
 pub mod grpc;
 pub mod h2;
 pub mod names;

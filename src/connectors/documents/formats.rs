@@ -3,6 +3,7 @@
 mod archive;
 mod docx;
 mod html;
+mod mail;
 mod pdf;
 mod plain;
 mod records;
@@ -10,10 +11,15 @@ mod xlsx;
 
 use std::borrow::Cow;
 
+use serde_json::{Map, Value};
+
 use crate::connectors::RecordError;
 
 /// Most text that a document takes; the rest is cut and said so.
 pub(in crate::connectors) const TEXT_BYTES: usize = 10 * 1024 * 1024;
+/// The extension of a message of which the attachments are only named. No file has
+/// it: a source of mail asks with it.
+pub(in crate::connectors) const MAIL_WITHOUT_ATTACHMENTS: &str = "eml-without-attachments";
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -29,6 +35,10 @@ pub(in crate::connectors) struct Content {
     pub(in crate::connectors) extracted: bool,
     /// True when text was cut off.
     pub(in crate::connectors) truncated: bool,
+    /// When it was made, by its own word: microseconds since 1970 UTC.
+    pub(in crate::connectors) created_at: Option<i64>,
+    /// What else it says of itself, for filters: who wrote a mail to whom.
+    pub(in crate::connectors) metadata: Map<String, Value>,
 }
 
 impl Content {
@@ -73,6 +83,9 @@ pub(super) fn content(path: &str, bytes: &[u8]) -> Result<Content, RecordError> 
         "pdf" => return pdf::content(bytes),
         "docx" | "docm" => return docx::content(bytes),
         "xlsx" | "xlsm" => return xlsx::content(bytes),
+        "eml" => return mail::message(bytes, mail::Attachments::Parsed),
+        MAIL_WITHOUT_ATTACHMENTS => return mail::message(bytes, mail::Attachments::Named),
+        "mbox" => return mail::mailbox(bytes),
         _ => {}
     }
     let Some((text, certain)) = plain::decode(bytes) else { return Ok(Content::name_only()) };

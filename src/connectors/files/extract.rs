@@ -73,6 +73,10 @@ fn assemble(path: &str, file: &Metadata, content: Content, config: &Config) -> R
         metadata.insert("language".to_owned(), language.into());
     }
     metadata.insert("extracted".to_owned(), content.extracted.into());
+    // What the file says of itself takes no place of what is known of it.
+    for (name, value) in content.metadata {
+        metadata.entry(name).or_insert(value);
+    }
     if content.truncated {
         metadata.insert("truncated".to_owned(), true.into());
     }
@@ -86,7 +90,7 @@ fn assemble(path: &str, file: &Metadata, content: Content, config: &Config) -> R
         body: content.body,
         url: url.filter(|url| !url.is_empty()),
         kind: "file".to_owned(),
-        created_at: None,
+        created_at: content.created_at,
         updated_at: modified_at,
         metadata,
     })

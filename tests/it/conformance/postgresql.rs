@@ -102,13 +102,16 @@ impl Subject for Tables {
     }
 
     async fn insert(&self) {
-        self.run("INSERT INTO customers VALUES (7, 'a new customer'); INSERT INTO orders VALUES (7, 'a new order')").await;
+        self.run("INSERT INTO customers VALUES (7, 'a new customer'); INSERT INTO orders VALUES (7, 'a new order')")
+            .await;
     }
 
     async fn update(&self) {
-        self.run("UPDATE customers SET name = 'another customer' WHERE id = 1;
-            UPDATE products SET name = 'another product' WHERE id = 2")
-            .await;
+        self.run(
+            "UPDATE customers SET name = 'another customer' WHERE id = 1;
+            UPDATE products SET name = 'another product' WHERE id = 2",
+        )
+        .await;
     }
 
     async fn delete_some(&self) {

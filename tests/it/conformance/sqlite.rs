@@ -80,19 +80,25 @@ impl Subject for File {
         for table in TABLES {
             let mut rows = connection.prepare(&format!("SELECT id, name FROM {table}")).expect("the table");
             let rows = rows.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).expect("rows");
-            truth.extend(rows.map(|row| row.expect("a row")).map(|(id, name)| ((table.to_owned(), format!("[{id}]")), name)));
+            truth.extend(
+                rows.map(|row| row.expect("a row")).map(|(id, name)| ((table.to_owned(), format!("[{id}]")), name)),
+            );
         }
         truth
     }
 
     async fn insert(&self) {
-        self.run("INSERT INTO customers (id, name) VALUES (7, 'a new customer');
-            INSERT INTO orders (id, name) VALUES (7, 'a new order')");
+        self.run(
+            "INSERT INTO customers (id, name) VALUES (7, 'a new customer');
+            INSERT INTO orders (id, name) VALUES (7, 'a new order')",
+        );
     }
 
     async fn update(&self) {
-        self.run("UPDATE customers SET name = 'another customer' WHERE id = 1;
-            UPDATE products SET name = 'another product' WHERE id = 2");
+        self.run(
+            "UPDATE customers SET name = 'another customer' WHERE id = 1;
+            UPDATE products SET name = 'another product' WHERE id = 2",
+        );
     }
 
     async fn delete_some(&self) {

@@ -185,7 +185,8 @@ pub async fn wrong_settings<S: Subject>() {
         let answer = server.post(&format!("{path}/test"), json!({})).await;
         let body = answer.error(error.0, error.1);
         let report = body["details"].as_array().and_then(|details| details.iter().find(|one| one["stages"].is_array()));
-        let stages = report.unwrap_or_else(|| panic!("{what}: no report in {body:#}"))["stages"].as_array().expect("stages");
+        let stages =
+            report.unwrap_or_else(|| panic!("{what}: no report in {body:#}"))["stages"].as_array().expect("stages");
         let failed = stages.iter().find(|one| one["outcome"] == json!("failed"));
         let failed = failed.unwrap_or_else(|| panic!("{what}: no stage failed in {body:#}"));
         assert_eq!((&failed["kind"], &failed["code"]), (&json!(stage), &json!(code)), "{what}: {body:#}");
