@@ -3,6 +3,7 @@
 //! caller or the log, bounded time and memory, and no job that is stuck.
 
 mod documents;
+mod imap;
 mod login;
 mod rogue;
 pub mod service;

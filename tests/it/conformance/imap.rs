@@ -1,7 +1,6 @@
 //! Dovecot, as the system has it.
 
 use std::path::Path;
-use std::sync::Mutex;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -15,19 +14,13 @@ const MAILBOXES: [(&str, &str); 4] =
 
 /// A mail account of four mailboxes.
 pub struct Mail {
-    server: Mutex<Option<Dovecot>>,
-    port: u16,
+    server: Dovecot,
 }
 
 impl Mail {
-    /// The server, taken out while it is spoken to.
-    fn server(&self) -> Taken<'_> {
-        Taken { mail: self, server: self.server.lock().unwrap().take() }
-    }
-
     fn with(&self, port: Option<u16>, password: &str, config: Value) -> Settings {
         let credentials = json!({
-            "host": "127.0.0.1", "port": port.unwrap_or(self.port), "username": USER, "password": password,
+            "host": "127.0.0.1", "port": port.unwrap_or(self.server.port), "username": USER, "password": password,
         });
         let mut whole = json!({"security": "plain"});
         whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
@@ -35,30 +28,11 @@ impl Mail {
     }
 
     async fn remove(&self, path: &str, name: &str, number: usize) {
-        let server = self.server();
+        let server = &self.server;
         let keys: Vec<String> = server.subjects(name).await.into_keys().take(number).collect();
         assert_eq!(keys.len(), number, "{path} has so many");
         let uids: Vec<&str> = keys.iter().map(|key| key.split_once('/').unwrap().1).collect();
         server.remove(name, &uids.join(",")).await;
-    }
-}
-
-struct Taken<'a> {
-    mail: &'a Mail,
-    server: Option<Dovecot>,
-}
-
-impl std::ops::Deref for Taken<'_> {
-    type Target = Dovecot;
-
-    fn deref(&self) -> &Dovecot {
-        self.server.as_ref().expect("it runs")
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        *self.mail.server.lock().unwrap() = self.server.take();
     }
 }
 
@@ -71,18 +45,19 @@ impl Subject for Mail {
         let others: Vec<&str> = MAILBOXES.iter().map(|(_, name)| *name).filter(|name| *name != "INBOX").collect();
         server.create(&others).await;
         for (path, name) in MAILBOXES {
-            let messages: Vec<String> = (1..=6).map(|number| message(&format!("{} letter {number}", path.len()))).collect();
+            let messages: Vec<String> =
+                (1..=6).map(|number| message(&format!("{} letter {number}", path.len()))).collect();
             server.append(name, &messages).await;
         }
-        Self { port: server.port, server: Mutex::new(Some(server)) }
+        Self { server }
     }
 
     async fn version(&self) -> String {
-        self.server().version()
+        self.server.version()
     }
 
     fn port(&self) -> Option<u16> {
-        Some(self.port)
+        Some(self.server.port)
     }
 
     fn settings(&self, port: Option<u16>) -> Settings {
@@ -109,7 +84,7 @@ impl Subject for Mail {
     }
 
     async fn truth(&self) -> Truth {
-        let server = self.server();
+        let server = &self.server;
         let mut truth = Truth::new();
         for (path, name) in MAILBOXES {
             let subjects = server.subjects(name).await;
@@ -119,7 +94,7 @@ impl Subject for Mail {
     }
 
     async fn insert(&self) {
-        let server = self.server();
+        let server = &self.server;
         server.append("INBOX", &[message("A new letter"), message("Another new letter")]).await;
         server.append("Archive/2024", &[message("An old letter")]).await;
     }
@@ -128,7 +103,7 @@ impl Subject for Mail {
     async fn update(&self) {
         for (path, name) in &MAILBOXES[..2] {
             self.remove(path, name, 1).await;
-            self.server().append(name, &[message("A letter written again")]).await;
+            self.server.append(name, &[message("A letter written again")]).await;
         }
     }
 
@@ -139,7 +114,7 @@ impl Subject for Mail {
 
     async fn delete_all(&self) {
         for (_, name) in MAILBOXES {
-            self.server().remove(name, "1:*").await;
+            self.server.remove(name, "1:*").await;
         }
     }
 
@@ -147,13 +122,12 @@ impl Subject for Mail {
         let line = format!("{}\n", "x".repeat(1023));
         let bytes = 100 << 20;
         let large = format!("{}{}", message("A large letter"), line.repeat(bytes / line.len()));
-        self.server().append("INBOX", &[large]).await;
+        self.server.append("INBOX", &[large]).await;
         bytes as u64
     }
 
     async fn break_listing(&self) -> bool {
-        let mut server = self.server();
-        server.server.as_mut().expect("it runs").stop();
+        self.server.stop();
         true
     }
 }

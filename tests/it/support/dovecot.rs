@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use async_imap::Session;
@@ -27,7 +28,7 @@ pub struct Dovecot {
     password: String,
     /// Ends with this process: the shell that holds the server reads its input to the
     /// end, then stops the server and removes its folder.
-    keeper: Option<Child>,
+    keeper: Mutex<Option<Child>>,
 }
 
 impl Dovecot {
@@ -41,7 +42,7 @@ impl Dovecot {
         let folder = tempfile::Builder::new().prefix("tributary-dovecot-").tempdir().expect("a folder").keep();
         let certificates = Certificates::make("IP:127.0.0.1,DNS:localhost");
         let [port, tls_port] = [free_port(), free_port()];
-        let mut server = Self { port, tls_port, certificates, folder, password, keeper: None };
+        let server = Self { port, tls_port, certificates, folder, password, keeper: Mutex::default() };
         std::fs::write(server.folder.join("conf"), server.settings()).expect("the settings are written");
         server.run();
         server
@@ -94,7 +95,7 @@ impl Dovecot {
         )
     }
 
-    fn run(&mut self) {
+    fn run(&self) {
         let script = format!(
             r#"mkdir -p "{folder}/mail"; chown nobody:nogroup "{folder}/mail"; chmod 755 "{folder}"
             "{program}" -F -c "{folder}/conf" >"{folder}/out" 2>&1 &
@@ -105,7 +106,7 @@ impl Dovecot {
             program = program().display(),
         );
         let keeper = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-        self.keeper = Some(keeper.expect("sh runs"));
+        *self.keeper.lock().unwrap() = Some(keeper.expect("sh runs"));
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.answers() {
             let read = |name: &str| std::fs::read_to_string(self.folder.join(name)).unwrap_or_default();
@@ -121,8 +122,8 @@ impl Dovecot {
     }
 
     /// Stops it.
-    pub fn stop(&mut self) {
-        if let Some(mut keeper) = self.keeper.take() {
+    pub fn stop(&self) {
+        if let Some(mut keeper) = self.keeper.lock().unwrap().take() {
             drop(keeper.stdin.take());
             drop(keeper.wait());
         }
