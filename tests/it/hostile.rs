@@ -5,6 +5,7 @@
 mod documents;
 mod imap;
 mod login;
+mod mail;
 mod rogue;
 pub mod service;
 mod sqlite;

@@ -19,9 +19,16 @@ pub(super) async fn check(account: &Account<Imap>, report: &mut Report) -> Resul
     let mut wire = session::open(account, report).await?;
     let began = Instant::now();
     let outcome = check_mailboxes(account, &mut wire, report).await;
-    if outcome.is_err() && report.passed() {
+    if let Err(error) = &outcome
+        && report.passed()
+    {
+        let code = match error {
+            ConnectorError::Unreachable { code, .. } => code,
+            ConnectorError::Throttled { .. } => "throttled",
+            _ => "unreachable",
+        };
         let hint = "the list of folders could not be read; try again";
-        report.failed(StageKind::Permission, None, began.elapsed(), "unreachable", hint);
+        report.failed(StageKind::Permission, None, began.elapsed(), code, hint);
     }
     wire.close().await;
     outcome

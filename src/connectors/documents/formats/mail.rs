@@ -47,13 +47,14 @@ pub(super) fn message(bytes: &[u8], attachments: Attachments) -> Result<Content,
 /// A mailbox file: all its messages one after the other.
 pub(super) fn mailbox(bytes: &[u8]) -> Result<Content, RecordError> {
     let mut reader = Reader::new(Attachments::Parsed);
+    let parser = MessageParser::default();
     let mut messages: u64 = 0;
     for raw in MessageIterator::new(bytes).flatten() {
         messages += 1;
         if reader.is_full() {
             continue;
         }
-        if let Some(message) = MessageParser::default().parse(raw.contents()) {
+        if let Some(message) = parser.parse(raw.contents()) {
             reader.line(&headers::subject(&message).unwrap_or_default());
             reader.message(&message, 0);
             reader.body.push('\n');
