@@ -7,7 +7,9 @@ pub mod documents;
 pub mod erased;
 pub mod files;
 pub mod following;
+pub mod http;
 pub mod imap;
+pub mod loading;
 pub mod numbers;
 pub mod paths;
 pub mod postgresql;
@@ -31,6 +33,7 @@ use crate::error::Violation;
 use crate::record::{Document, RawRecord};
 use crate::report::Report;
 use following::{FollowEnd, FollowRequest, Footing, Place, Preparation, Telling};
+use loading::LoadError;
 use reading::{Output, ReadRequest, Stopped};
 
 /// How a connection can authenticate.
@@ -268,6 +271,29 @@ pub trait Connector: Send + Sync + 'static {
     /// Reads everything that the config selects. Returns when all is sent; an
     /// error means that objects without `Complete` were not read to their end.
     async fn read(&self, account: &Account<Self>, request: ReadRequest, output: Output) -> Result<(), ConnectorError>;
+
+    /// Bytes of the content that [`load`](Self::load) is to bring for a record, as
+    /// far as its listing says. None when `decode` needs nothing more.
+    fn content_size(&self, account: &Account<Self>, shape: &Self::Shape, record: &RawRecord) -> Option<u64> {
+        let _ = (account, shape, record);
+        None
+    }
+
+    /// Brings the content of a record that is new or changed and has a
+    /// [`content_size`](Self::content_size), as the payload that `decode` gets. It
+    /// takes no more memory than that size, and is called for a few records at
+    /// once. The fingerprint is that of the listing: where what is found is not what
+    /// was listed, the record fails as `changed`, and the next sync takes it.
+    async fn load(
+        &self,
+        account: &Account<Self>,
+        object: &str,
+        shape: &Self::Shape,
+        record: RawRecord,
+    ) -> Result<RawRecord, LoadError> {
+        let _ = (account, object, shape);
+        Ok(record)
+    }
 
     /// Turns one raw record into a document. Called on the blocking pool, only
     /// for what is new or changed.

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod destination;
 pub mod host;
+pub mod http;
 pub mod names;
 pub mod tls;
 

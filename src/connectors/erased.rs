@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::following::{FollowEnd, FollowRequest, Footing, Place, Preparation, Telling};
+use super::loading::{Budget, LoadError};
 use super::reading::{Output, ReadRequest};
 use super::{Account, Connector, ConnectorError, ObjectPage, RecordError, Resources, SourceObject, Spec, settings};
 use crate::error::Violation;
@@ -50,6 +51,14 @@ pub trait Session: Send + Sync + 'static {
     async fn check(&self, report: &mut Report) -> Result<(), ConnectorError>;
     async fn discover(&self, parent: Option<&str>, page: ObjectPage<'_>) -> Result<Vec<SourceObject>, ConnectorError>;
     async fn read(&self, request: ReadRequest, output: Output) -> Result<(), ConnectorError>;
+    fn content_size(&self, shape: &(dyn std::any::Any + Send + Sync), record: &RawRecord) -> Option<u64>;
+    fn budget(&self) -> &Budget;
+    async fn load(
+        &self,
+        object: &str,
+        shape: &(dyn std::any::Any + Send + Sync),
+        record: RawRecord,
+    ) -> Result<RawRecord, LoadError>;
     fn decode(
         &self,
         object: &str,
@@ -90,15 +99,30 @@ impl<C: Connector> Session for Opened<C> {
         self.connector.read(&self.account, request, output).await
     }
 
+    fn content_size(&self, shape: &(dyn std::any::Any + Send + Sync), record: &RawRecord) -> Option<u64> {
+        self.connector.content_size(&self.account, shape.downcast_ref()?, record)
+    }
+
+    fn budget(&self) -> &Budget {
+        self.account.resources.parsers.budget()
+    }
+
+    async fn load(
+        &self,
+        object: &str,
+        shape: &(dyn std::any::Any + Send + Sync),
+        record: RawRecord,
+    ) -> Result<RawRecord, LoadError> {
+        self.connector.load(&self.account, object, shape_of::<C>(shape)?, record).await
+    }
+
     fn decode(
         &self,
         object: &str,
         shape: &(dyn std::any::Any + Send + Sync),
         record: &RawRecord,
     ) -> Result<Document, RecordError> {
-        let shape = shape
-            .downcast_ref::<C::Shape>()
-            .ok_or_else(|| RecordError { code: "internal", message: "the batch is of another connector".to_owned() })?;
+        let shape = shape_of::<C>(shape)?;
         self.connector.decode(&self.account, object, shape, record)
     }
 
@@ -121,6 +145,12 @@ impl<C: Connector> Session for Opened<C> {
     async fn check_following(&self, place: Option<&Place>, report: &mut Report) -> Result<(), ConnectorError> {
         self.connector.check_following(&self.account, place, report).await
     }
+}
+
+fn shape_of<C: Connector>(shape: &(dyn std::any::Any + Send + Sync)) -> Result<&C::Shape, RecordError> {
+    shape
+        .downcast_ref()
+        .ok_or_else(|| RecordError { code: "internal", message: "the batch is of another connector".to_owned() })
 }
 
 #[async_trait]

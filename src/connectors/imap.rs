@@ -7,6 +7,7 @@ mod document;
 mod failure;
 mod fetch;
 mod guard;
+mod later;
 mod login;
 mod mailbox;
 mod mailboxes;
@@ -18,18 +19,17 @@ mod wire;
 
 use async_trait::async_trait;
 
+use super::loading::LoadError;
 use super::reading::{Output, ReadRequest};
 use super::{Account, AuthMethod, Connector, ConnectorError, ObjectPage, RecordError, SourceObject, Spec};
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};
 use crate::report::Report;
+pub use later::Shape;
 pub use settings::{Authentication, Config, Credentials, Security};
 
 /// The connector.
 pub struct Imap;
-
-/// Decoding needs the record and the settings alone.
-pub struct Shape;
 
 #[async_trait]
 impl Connector for Imap {
@@ -91,6 +91,20 @@ impl Connector for Imap {
 
     async fn read(&self, account: &Account<Self>, request: ReadRequest, output: Output) -> Result<(), ConnectorError> {
         read::read(account, request, output).await
+    }
+
+    fn content_size(&self, account: &Account<Self>, _shape: &Shape, record: &RawRecord) -> Option<u64> {
+        later::content_size(account, record)
+    }
+
+    async fn load(
+        &self,
+        account: &Account<Self>,
+        _object: &str,
+        shape: &Shape,
+        record: RawRecord,
+    ) -> Result<RawRecord, LoadError> {
+        later::load(account, shape, record).await
     }
 
     fn decode(

@@ -202,6 +202,10 @@ impl<'a> Pass<'a> {
     /// until a failure is kept, so that a later attempt need not read it again.
     pub async fn run(&mut self) -> Result<(), PassError> {
         let ended = self.run_to_the_end().await;
+        if let Err(PassError::Stopped(_)) = &ended {
+            // Nobody waits for a source that is slow.
+            self.pipeline.cut();
+        }
         if let Err(PassError::Source(_) | PassError::Failed(_) | PassError::Stopped(Stop::Shutdown)) = &ended {
             match self.write_checkpoint().await {
                 Ok(()) | Err(PassError::Stopped(_)) => {}
@@ -410,9 +414,8 @@ impl<'a> Pass<'a> {
     }
 
     async fn settle_all(&mut self) -> Result<(), PassError> {
-        while !self.pipeline.is_empty() {
-            let applied = self.pipeline.next().await?;
-            self.settle(applied);
+        while let Some(applied) = self.pipeline.finish_next().await {
+            self.settle(applied?);
         }
         Ok(())
     }

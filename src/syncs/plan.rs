@@ -14,16 +14,15 @@ use tokio::task::JoinSet;
 use super::Syncs;
 use super::batch::{Decision, Ended, ObjectPass, Verdict, judge, judge_empty_listing};
 use super::engine::marks::still_known;
-use super::engine::pipeline::decode_one;
 use super::progress::Tally;
 use super::sessions::source_error;
 use super::worker::target_of;
 use crate::connectors::erased::Session;
 use crate::connectors::reading::{Message, Output, ReadRequest, Rest};
-use crate::connectors::{ConnectorError, RecordError};
+use crate::connectors::{ConnectorError, loading};
 use crate::error::Error;
 use crate::index::{Index, Item, Target};
-use crate::record::{Batch, Document, Key, ObjectKeys, RawRecord};
+use crate::record::{Batch, Document, Key, ObjectKeys};
 use crate::store::connections::Connection;
 
 use samples::Samples;
@@ -177,33 +176,36 @@ impl<'a> Survey<'a> {
     }
 
     /// Decides for each record, and decodes what is new or changed: one that
-    /// cannot be would not be taken in.
+    /// cannot be would not be taken in. Content that would have to be brought is
+    /// brought for samples only, and else believed to be what it should be.
     async fn weigh(&mut self, batch: Batch) -> Result<(), Error> {
         let Batch { object, records, shape, bytes_read: _, position: _ } = batch;
         let Some((pass, keys)) = self.open.get_mut(&object) else { return Ok(()) };
-        let mut changed = Vec::new();
+        let (mut decided, mut changed) = (Vec::new(), Vec::new());
+        let mut wanted = [PlannedChange::Insert, PlannedChange::Update].map(|kind| self.samples.room(&object, kind));
         for record in records {
             let key = keys.key(record.source_key.as_bytes());
             let decision = pass.decide(key, record.fingerprint.salted(self.salt));
-            if decision != Decision::Keep {
-                changed.push((decision, key, record));
-            }
-        }
-        let (session, within) = (self.session.clone(), object.clone());
-        let decode_all = move || {
-            let decode = |(decision, key, record): (Decision, Key, RawRecord)| {
-                let document = decode_one(&*session, &within, &*shape, &record);
-                (decision, key, record.source_key, document)
+            let wanted = match decision {
+                Decision::Insert => &mut wanted[0],
+                Decision::Update => &mut wanted[1],
+                Decision::Keep => continue,
             };
-            changed.into_iter().map(decode).collect::<Vec<Weighed>>()
-        };
-        let weighed = tokio::task::spawn_blocking(decode_all).await.map_err(Error::internal)?;
-        for (decision, key, source_key, document) in weighed {
+            if *wanted == 0 && self.session.content_size(&*shape, &record).is_some() {
+                pass.applied(decision);
+                continue;
+            }
+            *wanted = wanted.saturating_sub(1);
+            decided.push((decision, key));
+            changed.push(record);
+        }
+        let documents = loading::documents(&self.session, &object, &shape, changed).await.map_err(source_error)?;
+        for ((decision, key), (record, document)) in decided.into_iter().zip(documents) {
             let Some((pass, _)) = self.open.get_mut(&object) else { return Ok(()) };
             match document {
                 Ok(document) => {
                     pass.applied(decision);
-                    self.sample(&object, decision, key, source_key, &document).await?;
+                    self.sample(&object, decision, key, record.source_key, &document).await?;
                 }
                 Err(_) => pass.failed(),
             }
@@ -294,6 +296,3 @@ impl<'a> Survey<'a> {
         plan
     }
 }
-
-/// A record that the index does not have as it is, and what it decodes to.
-type Weighed = (Decision, Key, String, Result<Document, RecordError>);

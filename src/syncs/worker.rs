@@ -428,7 +428,10 @@ fn is_transient(error: &ConnectorError) -> bool {
 /// A sync that gets further between failures may go on for as long as it does.
 fn made_progress(sync: &Sync, now: &Checkpoint) -> bool {
     let before: Checkpoint = serde_json::from_value(sync.checkpoint.clone()).unwrap_or_default();
-    now.finished.len() > before.finished.len() || now.positions != before.positions
+    let written = |checkpoint: &Checkpoint| -> i64 {
+        checkpoint.tallies.values().map(|tally| tally.inserted + tally.updated).sum()
+    };
+    now.finished.len() > before.finished.len() || now.positions != before.positions || written(now) > written(&before)
 }
 
 /// The private cause is logged where the error stops travelling.

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli::failure::{Failure, Kind};
 use crate::connectors::erased::Session;
+use crate::connectors::loading;
 use crate::connectors::reading::{Message, Output, Reached, ReadRequest};
 use crate::record::{Batch, Document, RawRecord};
 
@@ -103,7 +104,7 @@ async fn take(
     Ok(Some(()))
 }
 
-/// Decodes on the blocking pool, as a sync does.
+/// Brings content and decodes as a sync does.
 async fn print(
     session: &Arc<dyn Session>,
     batch: Batch,
@@ -111,15 +112,11 @@ async fn print(
     counts: &mut Counts,
     bar: &ProgressBar,
 ) -> Result<Option<()>, Failure> {
-    let session = session.clone();
-    let wanted = usize::try_from(limit - counts.documents).unwrap_or(usize::MAX);
-    let decode = move || {
-        let decoded = batch.records.iter().take(wanted).map(|record| {
-            session.decode(&batch.object, &*batch.shape, record).map(|document| line(&batch.object, record, document))
-        });
-        decoded.collect::<Vec<_>>()
-    };
-    let decoded = tokio::task::spawn_blocking(decode).await.map_err(|error| Failure::of(Kind::Failed, &error))?;
+    let Batch { object, mut records, shape, bytes_read: _, position: _ } = batch;
+    records.truncate(usize::try_from(limit - counts.documents).unwrap_or(usize::MAX));
+    let decoded = loading::documents(session, &object, &shape, records).await?;
+    let decoded =
+        decoded.into_iter().map(|(record, document)| document.map(|document| line(&object, &record, document)));
     for line in decoded {
         bar.inc(1);
         match line {

@@ -37,7 +37,9 @@ pub(in crate::connectors) struct Content {
     pub(in crate::connectors) truncated: bool,
     /// When it was made, by its own word: microseconds since 1970 UTC.
     pub(in crate::connectors) created_at: Option<i64>,
-    /// What else it says of itself, for filters: who wrote a mail to whom.
+    /// When it was changed, by its own word.
+    pub(in crate::connectors) updated_at: Option<i64>,
+    /// What else it says of itself, for filters: who wrote it.
     pub(in crate::connectors) metadata: Map<String, Value>,
 }
 

@@ -41,7 +41,7 @@ pub(super) fn document(
             // Its text would not be what the fingerprint says that it is.
             return Err(failed("changed", "the file changed while it was read; the next sync takes it"));
         }
-        parsers.content(path.to_owned(), bytes)?
+        parsers.content(path.to_owned(), bytes.into())?
     };
     assemble(path, &metadata, content, config)
 }
@@ -91,7 +91,8 @@ fn assemble(path: &str, file: &Metadata, content: Content, config: &Config) -> R
         url: url.filter(|url| !url.is_empty()),
         kind: "file".to_owned(),
         created_at: content.created_at,
-        updated_at: modified_at,
+        // What a document says itself outlives copies of its file.
+        updated_at: content.updated_at.or(modified_at),
         metadata,
     })
 }

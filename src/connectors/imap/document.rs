@@ -13,8 +13,11 @@ use crate::connectors::{Account, RecordError};
 use crate::record::{Document, Fingerprint, RawRecord};
 
 const WITH_ATTACHMENTS: &str = "eml";
-/// Size, arrival, whether it is whole.
+/// Size, arrival, how much of it there is.
 const HEAD: usize = 4 + 8 + 1;
+const HEADER: u8 = 0;
+const WHOLE: u8 = 1;
+const LISTED: u8 = 2;
 /// Stands for an arrival that the server does not tell.
 const NEVER: i64 = i64::MIN;
 
@@ -22,12 +25,27 @@ const NEVER: i64 = i64::MIN;
 /// number.
 pub(super) fn record(validity: u32, message: Fetched) -> RawRecord {
     let Fetched { uid, size, received_at, raw, is_whole } = message;
-    let source_key = key(validity, uid);
+    sealed(key(validity, uid), size, received_at, if is_whole { WHOLE } else { HEADER }, &raw)
+}
+
+/// The record of a message that was only listed.
+pub(super) fn listing(validity: u32, uid: u32, size: u32) -> RawRecord {
+    sealed(key(validity, uid), size, None, LISTED, &[])
+}
+
+/// Number and size of a message that was only listed; none of another.
+pub(super) fn listed(record: &RawRecord) -> Option<(u32, u32)> {
+    let payload = Payload::of(&record.payload).filter(|payload| payload.part == LISTED)?;
+    let (_, uid) = record.source_key.split_once('/')?;
+    Some((uid.parse().ok()?, payload.size))
+}
+
+fn sealed(source_key: String, size: u32, received_at: Option<i64>, part: u8, raw: &[u8]) -> RawRecord {
     let mut payload = Vec::with_capacity(HEAD + raw.len());
     payload.extend_from_slice(&size.to_le_bytes());
     payload.extend_from_slice(&received_at.unwrap_or(NEVER).to_le_bytes());
-    payload.push(u8::from(is_whole));
-    payload.extend_from_slice(&raw);
+    payload.push(part);
+    payload.extend_from_slice(raw);
     RawRecord { fingerprint: Fingerprint::of(source_key.as_bytes()), source_key, payload: Bytes::from(payload) }
 }
 
@@ -39,7 +57,7 @@ pub(super) fn key(validity: u32, uid: u32) -> String {
 struct Payload<'a> {
     size: u32,
     received_at: Option<i64>,
-    is_whole: bool,
+    part: u8,
     raw: &'a [u8],
 }
 
@@ -47,9 +65,9 @@ impl<'a> Payload<'a> {
     fn of(bytes: &'a [u8]) -> Option<Self> {
         let (size, rest) = bytes.split_first_chunk::<4>()?;
         let (received_at, rest) = rest.split_first_chunk::<8>()?;
-        let (is_whole, raw) = rest.split_first()?;
+        let (part, raw) = rest.split_first()?;
         let received_at = Some(i64::from_le_bytes(*received_at)).filter(|at| *at != NEVER);
-        Some(Self { size: u32::from_le_bytes(*size), received_at, is_whole: *is_whole == 1, raw })
+        Some(Self { size: u32::from_le_bytes(*size), received_at, part: *part, raw })
     }
 }
 
@@ -100,16 +118,16 @@ fn number(text: &str) -> Value {
 /// broken message must not be fetched again by each sync.
 fn parsed(account: &Account<Imap>, payload: &Payload<'_>) -> Result<(Content, bool), RecordError> {
     let parsers = &account.resources.parsers;
-    if payload.is_whole {
+    if payload.part == WHOLE {
         let extension = if account.config.takes_attachments() { WITH_ATTACHMENTS } else { MAIL_WITHOUT_ATTACHMENTS };
-        match parsers.content(format!("message.{extension}"), payload.raw.to_vec()) {
+        match parsers.content(format!("message.{extension}"), Bytes::copy_from_slice(payload.raw)) {
             Ok(content) => return Ok((content, true)),
             // Our own fault is no property of the message.
             Err(error) if error.code == "internal" => return Err(error),
             Err(_) => {}
         }
     }
-    let header = fetch::header(payload.raw).to_vec();
+    let header = Bytes::copy_from_slice(fetch::header(payload.raw));
     match parsers.content(format!("message.{MAIL_WITHOUT_ATTACHMENTS}"), header) {
         Ok(content) => Ok((content, false)),
         Err(error) if error.code == "internal" => Err(error),
@@ -133,8 +151,10 @@ mod tests {
         let record = record(3, message);
         assert_eq!(record.source_key, "3/7");
         let payload = Payload::of(&record.payload).unwrap();
-        assert_eq!((payload.size, payload.received_at, payload.is_whole), (99, Some(-5), true));
+        assert_eq!((payload.size, payload.received_at, payload.part), (99, Some(-5), WHOLE));
         assert_eq!(payload.raw, b"Subject: x\r\n\r\nbody");
         assert!(Payload::of(b"short").is_none());
+        assert_eq!((listed(&record), listed(&listing(3, 8, 100))), (None, Some((8, 100))));
+        assert_eq!(listing(3, 7, 99).fingerprint, record.fingerprint, "the listing tells the same content");
     }
 }

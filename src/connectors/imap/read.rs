@@ -13,7 +13,7 @@ use super::mailbox::{self, Mark, State};
 use super::mailboxes::Mailbox;
 use super::settings::Config;
 use super::wire::Wire;
-use super::{Imap, Shape, document, mailboxes, session};
+use super::{Imap, Shape, document, later, mailboxes, session};
 use crate::connectors::reading::{Known, Message, Output, ReadRequest, Rest, Scope, Stopped};
 use crate::connectors::{Account, ConnectorError};
 use crate::record::{Batch, RawRecord};
@@ -22,6 +22,8 @@ use crate::report::Report;
 /// Messages, and bytes by the server's word, that are fetched at once.
 const CHUNK_MESSAGES: usize = 100;
 const CHUNK_BYTES: u64 = 1024 * 1024;
+/// Messages that are told of at once.
+const CHUNK_RECORDS: usize = 1_000;
 /// What a header counts for.
 const HEADER_BYTES: u64 = 4 * 1024;
 /// After so many bytes in one batch we wait until it is applied: a few large
@@ -103,7 +105,7 @@ impl<'a> Reading<'a> {
             config,
             output,
             object,
-            shape: Arc::new(Shape),
+            shape: Arc::new(Shape::default()),
             is_started: false,
             has_positions: false,
             batch: Vec::new(),
@@ -141,8 +143,13 @@ impl<'a> Reading<'a> {
         let place = request.positions.as_ref().and_then(|places| Place::deserialize(places.get(&mailbox.path)?).ok());
         let place = place.filter(|place| place.validity == state.validity);
         self.has_positions = request.positions.is_some();
+        if mark.is_none() && request.positions.is_none() {
+            // The index has some of them, and nothing says which.
+            self.shape = Arc::new(Shape::of(mailbox, state.validity));
+            return self.all(&state, 1, true).await;
+        }
         let begin = mark.map(|mark| mark.next).or(place.map(|place| place.after.saturating_add(1)));
-        self.all(&state, begin.unwrap_or(1)).await
+        self.all(&state, begin.unwrap_or(1), false).await
     }
 
     /// A sample proves nothing, so nothing is said to be complete.
@@ -167,9 +174,9 @@ impl<'a> Reading<'a> {
         Ok(true)
     }
 
-    /// Lists all messages, and reads those from a number on; the index has those
-    /// before it, as far as they are there.
-    async fn all(&mut self, state: &State, begin: u32) -> Result<(), Failure> {
+    /// Lists all messages, and reads those from a number on, now or later; the index
+    /// has those before it, as far as they are there.
+    async fn all(&mut self, state: &State, begin: u32, is_later: bool) -> Result<(), Failure> {
         let listed = self.list(1, state).await?;
         let split = listed.partition_point(|message| message.uid < begin);
         for some in listed[..split].chunks(KEYS_AT_ONCE) {
@@ -177,7 +184,11 @@ impl<'a> Reading<'a> {
             let source_keys = wanted.map(|message| document::key(state.validity, message.uid)).collect();
             self.output.send(Message::Present { object: self.object.clone(), source_keys }).await?;
         }
-        self.messages(state, &listed[split..]).await?;
+        if is_later {
+            self.listings(state, &listed).await?;
+        } else {
+            self.messages(state, &listed[split..]).await?;
+        }
         let wanted = listed.iter().filter(|message| message.is_wanted).count() as u64;
         let mark = Mark { validity: state.validity, next: next(state, &listed, begin), count: listed.len() as u64 };
         self.complete(Some(wanted.saturating_sub(self.vanished)), Rest::Gone, mark).await
@@ -188,13 +199,21 @@ impl<'a> Reading<'a> {
         Ok(self.output.send(Message::Complete { object: self.object.clone(), counted, rest, mark }).await?)
     }
 
+    /// Tells of messages that are fetched where the index lacks them.
+    async fn listings(&mut self, state: &State, listed: &[Listed]) -> Result<(), Failure> {
+        let wanted: Vec<&Listed> = listed.iter().filter(|message| message.is_wanted).collect();
+        for some in wanted.chunks(CHUNK_RECORDS) {
+            let record = |message: &&Listed| document::listing(state.validity, message.uid, message.size);
+            self.batch = some.iter().map(record).collect();
+            self.flush(state).await?;
+        }
+        Ok(())
+    }
+
     /// Fetches messages in the order of their numbers.
     async fn messages(&mut self, state: &State, listed: &[Listed]) -> Result<(), Failure> {
         let limit = self.config.size_limit();
-        let part = |message: &Listed| match usize::try_from(limit) {
-            Ok(most) if u64::from(message.size) <= limit => Part::Whole(most),
-            _ => Part::Header,
-        };
+        let part = |message: &Listed| later::part(limit, message.size);
         let (mut chunk, mut bytes, mut of) = (Vec::new(), 0, Part::Header);
         for message in listed.iter().filter(|message| message.is_wanted) {
             let cost = if part(message) == Part::Header { HEADER_BYTES } else { u64::from(message.size) };

@@ -1,22 +1,23 @@
-//! Decoding and indexing, beside the reading: a batch's work runs on threads of
-//! its own, a few batches at once, and is settled in the order read.
+//! Bringing content, decoding and indexing, beside the reading: a batch's work runs
+//! on threads of its own, a few batches at once, and is settled in the order read.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use serde_json::Value;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{Engine, PassError};
 use crate::connectors::RecordError;
 use crate::connectors::erased::Session;
+use crate::connectors::loading;
 use crate::error::Error;
 use crate::failpoint;
 use crate::index::{Epoch, Target};
-use crate::record::{Change, Document, Entry, Fingerprint, Key, RawRecord};
+use crate::record::{Change, Entry, Fingerprint, Key, RawRecord};
 use crate::syncs::batch::Decision;
 
 /// Batches on their way at once. More would only wait for the index, in memory.
@@ -52,18 +53,17 @@ pub(super) struct Applied {
 /// The batches on their way.
 #[derive(Default)]
 pub(super) struct Pipeline {
-    jobs: FuturesOrdered<JoinHandle<Result<Applied, PassError>>>,
+    jobs: FuturesOrdered<JoinHandle<Result<Option<Applied>, PassError>>>,
+    /// Told to what still waits for the source.
+    cut: CancellationToken,
+    /// A batch was not taken in: no place behind it is one to go on from.
+    is_broken: bool,
 }
 
 impl Pipeline {
     /// True when another batch may come.
     pub(super) fn has_room(&self) -> bool {
         self.jobs.len() < MOST
-    }
-
-    /// True when nothing is on its way.
-    pub(super) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
     }
 
     /// Begins the work of a batch.
@@ -76,70 +76,103 @@ impl Pipeline {
         work: Work,
     ) {
         let (index, session, target) = (engine.index.clone(), session.clone(), target.clone());
+        let cut = self.cut.clone();
         self.jobs.push_back(tokio::spawn(async move {
             let Work { object, shape, position, changed } = work;
-            let (changes, done, failed) = decode(session, object.clone(), shape, changed).await?;
+            let Some((changes, done, failed)) = decode(session, &object, &shape, changed, cut).await? else {
+                return Ok(None);
+            };
             failpoint::reach("batch.decoded");
             index.apply(&target, epoch, changes).await?;
             failpoint::reach("batch.applied");
-            Ok(Applied { object, done, failed, position })
+            Ok(Some(Applied { object, done, failed, position }))
         }));
     }
 
     /// The next batch that is done, in the order read; waits for ever when none
     /// is on its way.
     pub(super) async fn next(&mut self) -> Result<Applied, PassError> {
-        match self.jobs.next().await {
-            Some(Ok(applied)) => applied,
-            Some(Err(panicked)) => Err(PassError::Failed(Error::internal(panicked))),
+        match self.finish_next().await {
+            Some(applied) => applied,
             None => std::future::pending().await,
         }
     }
 
+    /// The same; none when nothing is on its way any more.
+    pub(super) async fn finish_next(&mut self) -> Option<Result<Applied, PassError>> {
+        while let Some(job) = self.jobs.next().await {
+            match job.unwrap_or_else(|panicked| Err(PassError::Failed(Error::internal(panicked)))) {
+                Ok(Some(applied)) => {
+                    let position = applied.position.filter(|_| !self.is_broken);
+                    return Some(Ok(Applied { position, ..applied }));
+                }
+                Ok(None) => self.is_broken = true,
+                // The others fail by the same source, and it was told once.
+                Err(PassError::Source(_)) if self.is_broken => {}
+                Err(error) => {
+                    self.is_broken = true;
+                    self.cut();
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+
+    /// Has no more content brought from the source. What waits for it is dropped.
+    pub(super) fn cut(&self) {
+        self.cut.cancel();
+    }
+
     /// Waits until nothing is on its way, whatever becomes of it.
     pub(super) async fn abandon(&mut self) {
+        self.cut();
         while self.jobs.next().await.is_some() {}
     }
 }
 
 type Decoded = (Vec<Change>, Vec<Decision>, Vec<(String, RecordError)>);
 
-/// Decodes on the blocking pool.
+/// Brings content where there is any to bring, and decodes on the blocking pool.
+/// Nothing when that was cut off.
 async fn decode(
     session: Arc<dyn Session>,
-    object: Arc<str>,
-    shape: Arc<dyn Any + Send + Sync>,
-    records: Vec<Pending>,
-) -> Result<Decoded, PassError> {
-    let decode_all = move || {
-        let (mut changes, mut done, mut failed) = (Vec::with_capacity(records.len()), Vec::new(), Vec::new());
-        for Pending { decision, key, fingerprint, record } in records {
-            match decode_one(&*session, &object, &*shape, &record) {
-                Ok(document) => {
-                    let RawRecord { source_key, .. } = record;
-                    let entry = Entry { key, fingerprint, object: object.clone(), source_key, document };
-                    changes.push(if decision == Decision::Insert || failpoint::mutant("insert_for_update") {
-                        Change::Insert(entry)
-                    } else {
-                        Change::Upsert(entry)
-                    });
-                    done.push(decision);
-                }
-                Err(error) => failed.push((record.source_key, error)),
-            }
+    object: &Arc<str>,
+    shape: &Arc<dyn Any + Send + Sync>,
+    pending: Vec<Pending>,
+    cut: CancellationToken,
+) -> Result<Option<Decoded>, PassError> {
+    let (mut decided, mut records) = (Vec::with_capacity(pending.len()), Vec::with_capacity(pending.len()));
+    for Pending { decision, key, fingerprint, record } in pending {
+        decided.push((decision, key, fingerprint));
+        records.push(record);
+    }
+    let waits_for_the_source = loading::is_needed(&*session, &**shape, &records);
+    let documents = loading::documents(&session, object, shape, records);
+    let documents = if waits_for_the_source {
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => return Ok(None),
+            documents = documents => documents?,
         }
-        (changes, done, failed)
+    } else {
+        documents.await?
     };
-    tokio::task::spawn_blocking(decode_all).await.map_err(|panicked| PassError::Failed(Error::internal(panicked)))
-}
-
-/// Decodes one record; a panic in a decoder costs that record.
-pub(in crate::syncs) fn decode_one(
-    session: &dyn Session,
-    object: &str,
-    shape: &(dyn Any + Send + Sync),
-    record: &RawRecord,
-) -> Result<Document, RecordError> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| session.decode(object, shape, record)))
-        .unwrap_or_else(|_| Err(RecordError { code: "undecodable", message: "the decoder gave up on it".to_owned() }))
+    let (mut changes, mut done, mut failed) = (Vec::with_capacity(documents.len()), Vec::new(), Vec::new());
+    for ((decision, key, fingerprint), (record, document)) in decided.into_iter().zip(documents) {
+        match document {
+            Ok(document) => {
+                let RawRecord { source_key, .. } = record;
+                let entry = Entry { key, fingerprint, object: object.clone(), source_key, document };
+                changes.push(if decision == Decision::Insert || failpoint::mutant("insert_for_update") {
+                    Change::Insert(entry)
+                } else {
+                    Change::Upsert(entry)
+                });
+                done.push(decision);
+            }
+            Err(error) => failed.push((record.source_key, error)),
+        }
+    }
+    Ok(Some((changes, done, failed)))
 }

@@ -94,6 +94,7 @@ impl From<IntakeError> for FollowError {
     fn from(error: IntakeError) -> Self {
         match error {
             IntakeError::Index(error) => Self::Index(error),
+            IntakeError::Source(error) => Self::Source(error),
             IntakeError::Failed(error) => Self::Failed(error),
         }
     }

@@ -6,10 +6,10 @@ use tracing::warn;
 
 use crate::connectors::erased::Session;
 use crate::connectors::following::Changed;
+use crate::connectors::{ConnectorError, loading};
 use crate::error::Error;
 use crate::index::{Epoch, Index, IndexError, Target};
-use crate::record::{Change, Entry, ObjectKeys};
-use crate::syncs::engine::pipeline::decode_one;
+use crate::record::{Change, Entry, ObjectKeys, RawRecord};
 
 /// Deletions in one change set.
 const DELETIONS_AT_ONCE: usize = 10_000;
@@ -30,6 +30,9 @@ pub(super) enum IntakeError {
     /// The index did not.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The source did not give the content of a change.
+    #[error(transparent)]
+    Source(#[from] ConnectorError),
     /// Our fault.
     #[error(transparent)]
     Failed(#[from] Error),
@@ -72,35 +75,25 @@ impl Intake {
 
     async fn decode(&self, changed: Changed) -> Result<Vec<Change>, IntakeError> {
         let Changed { object, emptied: _, records, gone, shape } = changed;
-        let (session, salt) = (self.session.clone(), self.salt);
         let mut keys = ObjectKeys::new(&self.target.connection, &object);
-        let decode_all = move || {
-            let mut changes = Vec::with_capacity(records.len() + gone.len());
-            changes.extend(gone.iter().map(|key| Change::Delete { key: keys.key(key.as_bytes()) }));
-            let mut failed = 0;
-            for record in records {
-                // What the index has of a record that cannot be decoded stays, as
-                // in a sync, whose list of errors names it.
-                let Ok(document) = decode_one(&*session, &object, &*shape, &record) else {
-                    failed += 1;
-                    continue;
-                };
-                let key = keys.key(record.source_key.as_bytes());
-                let fingerprint = record.fingerprint.salted(salt);
-                let object = object.clone();
-                changes.push(Change::Upsert(Entry {
-                    key,
-                    fingerprint,
-                    object,
-                    source_key: record.source_key,
-                    document,
-                }));
-            }
-            if failed > 0 {
-                warn!(object = %object, failed, "changed records could not be taken in");
-            }
-            changes
-        };
-        tokio::task::spawn_blocking(decode_all).await.map_err(|panicked| Error::internal(panicked).into())
+        let mut changes = Vec::with_capacity(records.len() + gone.len());
+        changes.extend(gone.iter().map(|key| Change::Delete { key: keys.key(key.as_bytes()) }));
+        let mut failed = 0;
+        for (record, document) in loading::documents(&self.session, &object, &shape, records).await? {
+            // What the index has of a record that cannot be decoded stays, as in a
+            // sync, whose list of errors names it.
+            let Ok(document) = document else {
+                failed += 1;
+                continue;
+            };
+            let RawRecord { source_key, fingerprint, payload: _ } = record;
+            let key = keys.key(source_key.as_bytes());
+            let (fingerprint, object) = (fingerprint.salted(self.salt), object.clone());
+            changes.push(Change::Upsert(Entry { key, fingerprint, object, source_key, document }));
+        }
+        if failed > 0 {
+            warn!(object = %object, failed, "changed records could not be taken in");
+        }
+        Ok(changes)
     }
 }

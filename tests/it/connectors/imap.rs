@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tributary::connectors::documents::isolation::Parsers;
 use tributary::connectors::erased::Session;
+use tributary::connectors::loading;
 use tributary::connectors::reading::{Known, Message, Output, Reached, ReadRequest, Rest};
 use tributary::connectors::{ConnectorError, Resources};
 use tributary::egress::{Dialer, Policy, Timeouts};
-use tributary::record::Document;
+use tributary::record::{Batch, Document};
 use tributary::report::{Outcome, Report, StageKind};
 
 use super::passes::connector;
@@ -64,12 +65,14 @@ async fn pass(session: &Arc<dyn Session>, request: ReadRequest) -> Said {
             Message::Objects(scopes) => said.objects = scopes.iter().map(|scope| scope.object.to_string()).collect(),
             Message::Batch(batch) => {
                 assert!(batch.records.len() <= 1_000, "a batch of {}", batch.records.len());
-                for record in &batch.records {
-                    let document = session.decode(&batch.object, &*batch.shape, record).expect("it decodes");
-                    let place = (batch.object.to_string(), record.source_key.clone());
+                let Batch { object, records, shape, position, .. } = batch;
+                said.positions.extend(position.map(|position| (object.to_string(), position)));
+                let decoded = loading::documents(session, &object, &shape, records).await.expect("it is brought");
+                for (record, document) in decoded {
+                    let document = document.expect("it decodes");
+                    let place = (object.to_string(), record.source_key.clone());
                     assert!(said.documents.insert(place, document).is_none(), "{} comes twice", record.source_key);
                 }
-                said.positions.extend(batch.position.map(|position| (batch.object.to_string(), position)));
             }
             Message::Present { object, source_keys } => {
                 *said.present.entry(object.to_string()).or_default() += source_keys.len();

@@ -22,6 +22,7 @@ struct Head {
     extracted: bool,
     truncated: bool,
     created_at: Option<i64>,
+    updated_at: Option<i64>,
     metadata: Map<String, Value>,
 }
 
@@ -49,9 +50,9 @@ pub(super) fn read_request(pipe: &mut impl Read) -> io::Result<Option<(String, V
 /// Answers.
 pub(super) fn write_reply(pipe: &mut impl Write, outcome: Result<Content, RecordError>) -> io::Result<()> {
     match outcome {
-        Ok(Content { title, body, media_type, language, extracted, truncated, created_at, metadata }) => {
+        Ok(Content { title, body, media_type, language, extracted, truncated, created_at, updated_at, metadata }) => {
             let (media_type, language) = (media_type.into_owned(), language.map(|language| language.into_owned()));
-            let head = Head { title, media_type, language, extracted, truncated, created_at, metadata };
+            let head = Head { title, media_type, language, extracted, truncated, created_at, updated_at, metadata };
             pipe.write_all(&[0])?;
             write_part(pipe, &serde_json::to_vec(&head)?)?;
             write_part(pipe, body.as_bytes())?;
@@ -73,9 +74,9 @@ pub(super) fn read_reply(pipe: &mut impl Read) -> io::Result<Result<Content, Rec
     }
     let head: Head = serde_json::from_slice(&read_part(pipe, SHORT)?)?;
     let body = String::from_utf8(read_part(pipe, TEXT_BYTES as u64)?).map_err(io::Error::other)?;
-    let Head { title, media_type, language, extracted, truncated, created_at, metadata } = head;
+    let Head { title, media_type, language, extracted, truncated, created_at, updated_at, metadata } = head;
     let (media_type, language) = (media_type.into(), language.map(Into::into));
-    Ok(Ok(Content { title, body, media_type, language, extracted, truncated, created_at, metadata }))
+    Ok(Ok(Content { title, body, media_type, language, extracted, truncated, created_at, updated_at, metadata }))
 }
 
 fn write_part(pipe: &mut impl Write, part: &[u8]) -> io::Result<()> {

@@ -8,9 +8,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::frames;
 use crate::connectors::RecordError;
 use crate::connectors::documents::formats::{self, Content};
+use crate::connectors::loading::Budget;
 
 /// How long a document may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -19,11 +22,13 @@ const MOST_DOCUMENTS: u32 = 1_000;
 /// The command of the program that parses.
 pub(crate) const COMMAND: &str = "parse-documents";
 
-/// The processes that parse documents. They end when it is dropped.
+/// The processes that parse documents, and the memory for what is on its way to
+/// them. They end when it is dropped.
 pub struct Parsers {
     program: PathBuf,
     time_limit: Duration,
     most: usize,
+    budget: Budget,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -52,7 +57,14 @@ impl Parsers {
     /// Another program, which must be a `tributary` of the same build.
     pub fn by(program: PathBuf) -> Self {
         let most = std::thread::available_parallelism().map_or(2, |number| number.get().clamp(2, 8));
-        Self { program, time_limit: TIME_LIMIT, most, state: Mutex::default(), freed: Condvar::new() }
+        Self {
+            program,
+            time_limit: TIME_LIMIT,
+            most,
+            budget: Budget::default(),
+            state: Mutex::default(),
+            freed: Condvar::new(),
+        }
     }
 
     /// The same with another limit for one document.
@@ -60,8 +72,18 @@ impl Parsers {
         Self { time_limit, ..self }
     }
 
+    /// The same with other room for content on its way.
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// The memory for content that is brought from sources.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Title and text of a file. Blocks.
-    pub(in crate::connectors) fn content(&self, path: String, bytes: Vec<u8>) -> Result<Content, RecordError> {
+    pub(in crate::connectors) fn content(&self, path: String, bytes: Bytes) -> Result<Content, RecordError> {
         let place = Place::take(self);
         // One that has ended while nobody used it is none.
         let idle = self.state().idle.pop();
@@ -112,7 +134,7 @@ type Reply = io::Result<Result<Content, RecordError>>;
 /// A process, and the thread that talks to it.
 struct Worker {
     child: Child,
-    requests: Sender<(String, Vec<u8>)>,
+    requests: Sender<(String, Bytes)>,
     replies: Receiver<Reply>,
     documents: u32,
 }
@@ -128,7 +150,7 @@ impl Worker {
         let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let (requests, asked) = channel::<(String, Vec<u8>)>();
+        let (requests, asked) = channel::<(String, Bytes)>();
         let (answer, replies) = channel();
         let talk = move || {
             while let Ok((path, content)) = asked.recv() {
@@ -155,7 +177,7 @@ impl Worker {
     fn parse(
         &mut self,
         path: String,
-        content: Vec<u8>,
+        content: Bytes,
         limit: Duration,
     ) -> Result<Result<Content, RecordError>, RecordError> {
         self.documents += 1;
