@@ -23,7 +23,7 @@ pub(super) async fn check(account: &Account<Imap>, report: &mut Report) -> Resul
         && report.passed()
     {
         let code = match error {
-            ConnectorError::Unreachable { code, .. } => code,
+            ConnectorError::Unreachable { code, .. } => *code,
             ConnectorError::Throttled { .. } => "throttled",
             _ => "unreachable",
         };

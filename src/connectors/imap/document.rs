@@ -14,7 +14,7 @@ use crate::record::{Document, Fingerprint, RawRecord};
 
 const WITH_ATTACHMENTS: &str = "eml";
 /// Size, arrival, how much of it there is.
-const HEAD: usize = 4 + 8 + 1;
+pub(super) const HEAD: usize = 4 + 8 + 1;
 const HEADER: u8 = 0;
 const WHOLE: u8 = 1;
 const LISTED: u8 = 2;
@@ -25,12 +25,12 @@ const NEVER: i64 = i64::MIN;
 /// number.
 pub(super) fn record(validity: u32, message: Fetched) -> RawRecord {
     let Fetched { uid, size, received_at, raw, is_whole } = message;
-    sealed(key(validity, uid), size, received_at, if is_whole { WHOLE } else { HEADER }, &raw)
+    sealed(key(validity, uid), size, received_at, if is_whole { WHOLE } else { HEADER }, raw)
 }
 
 /// The record of a message that was only listed.
 pub(super) fn listing(validity: u32, uid: u32, size: u32) -> RawRecord {
-    sealed(key(validity, uid), size, None, LISTED, &[])
+    sealed(key(validity, uid), size, None, LISTED, Vec::new())
 }
 
 /// Number and size of a message that was only listed; none of another.
@@ -40,12 +40,11 @@ pub(super) fn listed(record: &RawRecord) -> Option<(u32, u32)> {
     Some((uid.parse().ok()?, payload.size))
 }
 
-fn sealed(source_key: String, size: u32, received_at: Option<i64>, part: u8, raw: &[u8]) -> RawRecord {
-    let mut payload = Vec::with_capacity(HEAD + raw.len());
-    payload.extend_from_slice(&size.to_le_bytes());
-    payload.extend_from_slice(&received_at.unwrap_or(NEVER).to_le_bytes());
-    payload.push(part);
-    payload.extend_from_slice(raw);
+/// Where there is room in front of the message, nothing is copied.
+fn sealed(source_key: String, size: u32, received_at: Option<i64>, part: u8, mut payload: Vec<u8>) -> RawRecord {
+    let received_at = received_at.unwrap_or(NEVER);
+    let head = size.to_le_bytes().into_iter().chain(received_at.to_le_bytes()).chain([part]);
+    payload.splice(0..0, head.collect::<Vec<u8>>());
     RawRecord { fingerprint: Fingerprint::of(source_key.as_bytes()), source_key, payload: Bytes::from(payload) }
 }
 
@@ -75,7 +74,7 @@ impl<'a> Payload<'a> {
 pub(super) fn decode(account: &Account<Imap>, object: &str, record: &RawRecord) -> Result<Document, RecordError> {
     let undecodable = || RecordError { code: "undecodable", message: "the record cannot be decoded".to_owned() };
     let payload = Payload::of(&record.payload).ok_or_else(undecodable)?;
-    let (content, is_whole) = parsed(account, &payload)?;
+    let (content, is_whole) = parsed(account, &payload, &record.payload)?;
     let Content { title, body, created_at, metadata: told, truncated, .. } = content;
     let mut metadata = Map::new();
     metadata.insert("mailbox".to_owned(), object.into());
@@ -116,11 +115,11 @@ fn number(text: &str) -> Value {
 
 /// The message, else what its header says, else nothing but that it is there: a
 /// broken message must not be fetched again by each sync.
-fn parsed(account: &Account<Imap>, payload: &Payload<'_>) -> Result<(Content, bool), RecordError> {
+fn parsed(account: &Account<Imap>, payload: &Payload<'_>, whole: &Bytes) -> Result<(Content, bool), RecordError> {
     let parsers = &account.resources.parsers;
     if payload.part == WHOLE {
         let extension = if account.config.takes_attachments() { WITH_ATTACHMENTS } else { MAIL_WITHOUT_ATTACHMENTS };
-        match parsers.content(format!("message.{extension}"), Bytes::copy_from_slice(payload.raw)) {
+        match parsers.content(format!("message.{extension}"), whole.slice(HEAD..)) {
             Ok(content) => return Ok((content, true)),
             // Our own fault is no property of the message.
             Err(error) if error.code == "internal" => return Err(error),

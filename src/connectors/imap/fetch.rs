@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_imap::imap_proto::{AttributeValue, MessageSection, Response, SectionPath};
 use chrono::{DateTime, FixedOffset, NaiveDate};
 
+use super::document;
 use super::failure::{Failure, Refusal};
 use super::guard::{FEW_LINES, SMALL_LITERAL};
 use super::wire::Wire;
@@ -172,7 +173,10 @@ pub(super) async fn messages(
         let is_whole = matches!(part, Part::Whole(_)) && raw.len() <= limit;
         let raw = if is_whole { raw } else { header(raw) };
         let received_at = came.map(|came| came.timestamp_micros());
-        fetched.insert(uid, Fetched { uid, size, received_at, raw: raw.to_vec(), is_whole });
+        // Room for what its record has in front of it.
+        let mut kept = Vec::with_capacity(document::HEAD + raw.len());
+        kept.extend_from_slice(raw);
+        fetched.insert(uid, Fetched { uid, size, received_at, raw: kept, is_whole });
         Ok(())
     };
     wire.run_within(&command, FEW_LINES, limit + 1, take).await?;

@@ -78,7 +78,7 @@ impl Subject for Mail {
                 settings: self.with(None, SECRET, json!({"folders": ["Nowhere"]})),
                 stage: "permission",
                 code: "object_missing",
-                error: (503, "source_unreachable"),
+                error: (400, "source_unreachable"),
             },
         ]
     }

@@ -16,7 +16,7 @@ use tributary::report::{Outcome, Report, StageKind};
 use super::passes::connector;
 use crate::support::dovecot::{Dovecot, USER, message};
 
-const PASSWORD: &str = "the password of a mail account";
+const PASSWORD: &str = "the-password-of-a-mail-account";
 
 fn open(port: u16, password: &str, config: Value) -> Arc<dyn Session> {
     let connector = connector("imap");
@@ -234,7 +234,7 @@ async fn folders_and_days_are_chosen_by_the_config() {
     server.create(&["Archive/2024", "Entw&APw-rfe", "Trash"]).await;
     let mut client = server.client().await;
     for (day, subject) in [("30-Dec-2023", "old"), ("01-Jan-2024", "new")] {
-        let date = format!("{day} 00:30:00 +0500");
+        let date = format!("\"{day} 12:00:00 +0000\"");
         client.append("Entw&APw-rfe", None, Some(&date), message(subject).replace('\n', "\r\n")).await.unwrap();
     }
     let config =
