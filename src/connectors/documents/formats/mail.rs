@@ -115,8 +115,7 @@ impl Reader {
     }
 
     fn attachment(&mut self, part: &MessagePart<'_>, depth: usize) {
-        // The pictures of a page are no documents.
-        if matches!(part.body, PartType::InlineBinary(_)) && part.content_id().is_some() {
+        if is_of_page(part) {
             return;
         }
         self.attached += 1;
@@ -181,6 +180,13 @@ fn joined<'a>(parts: impl Iterator<Item = &'a MessagePart<'a>>) -> String {
         }
     }
     joined
+}
+
+/// The pictures of a page are no documents.
+fn is_of_page(part: &MessagePart<'_>) -> bool {
+    let is_picture = part.content_type().is_some_and(|media_type| media_type.ctype().eq_ignore_ascii_case("image"));
+    let is_attached = part.content_disposition().is_some_and(|disposition| disposition.is_attachment());
+    is_picture && !is_attached && part.content_id().is_some()
 }
 
 /// The name of an attachment, with an extension that tells its type.
