@@ -44,7 +44,7 @@ pub(super) fn listed(record: &RawRecord) -> Option<(u32, u32)> {
 fn sealed(source_key: String, size: u32, received_at: Option<i64>, part: u8, mut payload: Vec<u8>) -> RawRecord {
     let received_at = received_at.unwrap_or(NEVER);
     let head = size.to_le_bytes().into_iter().chain(received_at.to_le_bytes()).chain([part]);
-    payload.splice(0..0, head.collect::<Vec<u8>>());
+    drop(payload.splice(0..0, head.collect::<Vec<u8>>()));
     RawRecord { fingerprint: Fingerprint::of(source_key.as_bytes()), source_key, payload: Bytes::from(payload) }
 }
 
