@@ -9,6 +9,7 @@ pub mod files;
 pub mod following;
 pub mod git;
 pub mod http;
+pub mod imap;
 pub mod loading;
 pub mod numbers;
 pub mod paths;
@@ -397,6 +398,7 @@ pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
     vec![
         Arc::new(files::Files),
         Arc::new(git::Git),
+        Arc::new(imap::Imap),
         Arc::new(postgresql::PostgreSql),
         Arc::new(push::Push),
         Arc::new(s3::S3),

@@ -30,6 +30,7 @@ pub use metrics::render_metrics;
 /// Libraries that print statements with their values, headers or bodies below
 /// `warn`; whatever the operator asks for, that never reaches a log or a trace.
 const QUIET: &[&str] = &[
+    "async_imap",
     "h2",
     "hickory_net",
     "hickory_proto",

@@ -3,6 +3,7 @@
 mod files;
 mod formats;
 mod git;
+mod imap;
 pub mod passes;
 pub mod postgresql;
 mod s3;

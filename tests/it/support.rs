@@ -7,6 +7,7 @@
 pub mod apache;
 pub mod canary;
 pub mod crowd;
+pub mod dovecot;
 pub mod git;
 pub mod grpc;
 pub mod h2;

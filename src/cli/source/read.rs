@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::failure::{Failure, Kind};
 use crate::connectors::erased::Session;
 use crate::connectors::loading;
-use crate::connectors::reading::{Message, Output, ReadRequest};
+use crate::connectors::reading::{Message, Output, Reached, ReadRequest};
 use crate::record::{Batch, Document, RawRecord};
 
 /// Batches that may wait while we print.
@@ -91,8 +91,10 @@ async fn take(
             bar.suspend(|| eprintln!("{object} {source_key}: {code}: {message}"));
         }
         Message::Complete { .. } => {}
+        // What came before is counted already.
+        Message::Ask { answer, .. } => drop(answer.send(Reached::default())),
         // Nothing is known from before, so these do not come.
-        Message::Present { .. } | Message::Ask { .. } | Message::Unmoved { .. } => {}
+        Message::Present { .. } | Message::Unmoved { .. } => {}
         Message::Failed { object, code, message } => {
             counts.failed_objects += 1;
             bar.suspend(|| eprintln!("{object}: {code}: {message}"));

@@ -10,6 +10,7 @@ mod epub;
 mod html;
 mod kinds;
 mod lines;
+mod mail;
 mod notebook;
 mod opendocument;
 mod packages;
@@ -38,6 +39,9 @@ use kinds::Kind;
 
 /// Most text that a document takes; the rest is cut and said so.
 pub(in crate::connectors) const TEXT_BYTES: usize = 10 * 1024 * 1024;
+/// The extension of a message of which the attachments are only named. No file has
+/// it: a source of mail asks with it.
+pub(in crate::connectors) const MAIL_WITHOUT_ATTACHMENTS: &str = "eml-without-attachments";
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -104,6 +108,12 @@ pub(super) fn content(path: &str, bytes: &[u8]) -> Result<Content, RecordError> 
 /// The same of something that may be a part of another.
 fn within(path: &str, bytes: &[u8], budget: &Budget) -> Result<Content, RecordError> {
     let extension = extension(path);
+    match extension.as_str() {
+        "eml" => return mail::message(bytes, mail::Attachments::Parsed, budget),
+        MAIL_WITHOUT_ATTACHMENTS => return mail::message(bytes, mail::Attachments::Named, budget),
+        "mbox" => return mail::mailbox(bytes, budget),
+        _ => {}
+    }
     match Kind::of(&extension, bytes) {
         Kind::Pdf => pdf::content(bytes),
         Kind::Package => packages::content(&extension, bytes, budget),

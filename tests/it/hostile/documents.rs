@@ -322,9 +322,10 @@ async fn hostile_documents_cost_their_own_records_and_no_memory_of_the_service()
     let sync = service.run(&warm).await;
     service.until(&sync, &["succeeded"]).await;
     let before = service.measure();
-    let hostile = hostile();
+    let mut hostile = hostile();
+    hostile.extend(super::mail::files());
     for (name, content) in &hostile {
-        assert!(content.len() < 5 << 20, "{name} is small");
+        assert!(content.len() < 8 << 20, "{name} is small");
         std::fs::write(files.join(name), content).unwrap();
     }
     let connection = service.connect_files("files", json!({"path": files})).await;

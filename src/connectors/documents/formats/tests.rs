@@ -192,6 +192,16 @@ mod fuzz {
     }
 
     #[test]
+    fn mail() {
+        parsed("eml", "tests/corpus/eml");
+    }
+
+    #[test]
+    fn mailboxes() {
+        parsed("mbox", "tests/corpus/mbox");
+    }
+
+    #[test]
     fn text() {
         parsed("md", "tests/corpus/text");
     }
