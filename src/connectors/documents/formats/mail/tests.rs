@@ -118,7 +118,7 @@ fn charsets_of_the_east_are_read() {
 #[test]
 fn broken_messages_give_what_they_have() {
     for raw in [
-        "Subject: alone",
+        "Subject: alone\n",
         "Subject: alone\nContent-Type: multipart/mixed; boundary=b\n\nno boundary at all",
         "Subject: alone\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n",
         "Subject: alone\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\n!!!! not base64 ====",
