@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 
 fn parsed(raw: &str) -> Content {
-    message(raw.replace('\n', "\r\n").as_bytes(), Attachments::Parsed).unwrap()
+    message(raw.replace('\n', "\r\n").as_bytes(), Attachments::Parsed, &Budget::default()).unwrap()
 }
 
 const PARTS: &str = "Message-ID: <1@example.org>
@@ -85,7 +85,7 @@ fn a_message_has_its_people_its_text_and_its_attachments() {
 #[test]
 fn attachments_can_be_left_to_their_names() {
     let raw = PARTS.replace('\n', "\r\n");
-    let content = message(raw.as_bytes(), Attachments::Named).unwrap();
+    let content = message(raw.as_bytes(), Attachments::Named, &Budget::default()).unwrap();
     assert!(content.body.contains("sizes.csv") && !content.body.contains("small"), "{}", content.body);
     assert!(!content.body.contains("forwarded text"), "{}", content.body);
 }
@@ -100,7 +100,7 @@ fn a_page_is_read_where_there_is_no_text() {
         --b\nContent-Type: text/html\n\n<p>only here</p>\n--b--\n";
     assert!(parsed(empty).body.contains("only here"));
     let pictured = std::fs::read_to_string("tests/corpus/eml/page.eml").unwrap();
-    assert_eq!(message(pictured.as_bytes(), Attachments::Parsed).unwrap().metadata.get("attachments"), None);
+    assert_eq!(message(pictured.as_bytes(), Attachments::Parsed, &Budget::default()).unwrap().metadata.get("attachments"), None);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn charsets_of_the_east_are_read() {
         b"\x83e\x83\x93\x83g",
     ]
     .concat();
-    let content = message(&raw, Attachments::Parsed).unwrap();
+    let content = message(&raw, Attachments::Parsed, &Budget::default()).unwrap();
     assert!(content.body.contains("テント"), "{}", content.body);
     assert!(!content.title.unwrap().contains('='));
 }
@@ -127,19 +127,19 @@ fn broken_messages_give_what_they_have() {
     ] {
         assert_eq!(parsed(raw).title.as_deref(), Some("alone"), "{raw}");
     }
-    assert_eq!(message(b"", Attachments::Parsed).unwrap_err().code, "unparsable");
+    assert_eq!(message(b"", Attachments::Parsed, &Budget::default()).unwrap_err().code, "unparsable");
     assert_eq!(parsed("Date: Thu, 99 Foo 2024 99:99:99 +9999\nSubject: x\n\nbody").created_at, None);
 }
 
 #[test]
 fn a_mailbox_file_has_all_its_messages() {
     let raw = b"From a@x Fri Mar  1 10:00:00 2024\nSubject: First\n\none\n>From the start\n\nFrom b@x Sat Mar  2 10:00:00 2024\nSubject: Second\n\ntwo\n";
-    let content = mailbox(raw).unwrap();
+    let content = mailbox(raw, &Budget::default()).unwrap();
     for text in ["First", "one", "From the start", "Second", "two"] {
         assert!(content.body.contains(text), "{text} is not in {}", content.body);
     }
     assert_eq!(content.metadata["messages"], 2);
-    assert_eq!(mailbox(b"no mailbox").unwrap_err().code, "unparsable");
+    assert_eq!(mailbox(b"no mailbox", &Budget::default()).unwrap_err().code, "unparsable");
 }
 
 #[test]
