@@ -9,6 +9,7 @@ pub mod files;
 pub mod following;
 pub mod http;
 pub mod loading;
+pub mod mysql;
 pub mod numbers;
 pub mod paths;
 pub mod postgresql;
@@ -377,5 +378,5 @@ impl Registry {
 
 /// Every source of this build. A new connector is one file and one line here.
 pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
-    vec![Arc::new(files::Files), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
+    vec![Arc::new(files::Files), Arc::new(mysql::MySql), Arc::new(postgresql::PostgreSql), Arc::new(sqlite::Sqlite)]
 }

@@ -5,6 +5,7 @@ pub mod subject;
 mod suite;
 
 mod files;
+mod mysql;
 mod postgresql;
 mod sqlite;
 
@@ -59,5 +60,6 @@ macro_rules! conformance {
 }
 
 conformance!(on_files, crate::conformance::files::Folder);
+conformance!(on_mysql, crate::conformance::mysql::Tables);
 conformance!(on_postgresql, crate::conformance::postgresql::Tables);
 conformance!(on_sqlite, crate::conformance::sqlite::File);

@@ -4,6 +4,7 @@
 
 mod documents;
 mod login;
+mod mysql;
 mod rogue;
 pub mod service;
 mod sqlite;

@@ -8,6 +8,7 @@ pub mod canary;
 pub mod crowd;
 pub mod grpc;
 pub mod h2;
+pub mod mariadb;
 pub mod names;
 pub mod oidc;
 pub mod postgres;
