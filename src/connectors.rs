@@ -11,6 +11,7 @@ pub mod git;
 pub mod http;
 pub mod imap;
 pub mod loading;
+pub mod mysql;
 pub mod numbers;
 pub mod paths;
 pub mod postgresql;
@@ -399,6 +400,7 @@ pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
         Arc::new(files::Files),
         Arc::new(git::Git),
         Arc::new(imap::Imap),
+        Arc::new(mysql::MySql),
         Arc::new(postgresql::PostgreSql),
         Arc::new(push::Push),
         Arc::new(s3::S3),

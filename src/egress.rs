@@ -5,6 +5,7 @@
 //! never to the name again, so that a second look-up cannot give another answer.
 
 pub mod address;
+pub mod bridge;
 pub mod destination;
 pub mod host;
 pub mod http;

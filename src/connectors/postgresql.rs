@@ -13,7 +13,6 @@ mod horizon;
 mod kinds;
 mod line;
 mod object;
-mod path;
 mod read;
 mod selection;
 mod session;
@@ -26,6 +25,7 @@ use async_trait::async_trait;
 
 use super::following::{FollowEnd, FollowRequest, Footing, Place, Preparation, Telling};
 use super::reading::{Output, ReadRequest};
+use super::rows::names;
 use super::{Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, RecordError, SourceObject, Spec};
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};
@@ -85,7 +85,7 @@ impl Connector for PostgreSql {
     ) -> Result<Vec<SourceObject>, ConnectorError> {
         let selection = Selection::new(&account.config);
         let limit = account.resources.dialer.timeouts().first_byte;
-        let mut level = match parent.map(path::split) {
+        let mut level = match parent.map(names::split) {
             None => {
                 let session = session::open(account, &mut Report::default()).await?;
                 let schemas = catalog::schemas(&session, limit).await?;
@@ -163,7 +163,7 @@ impl Connector for PostgreSql {
 
 fn folder(selection: &Selection<'_>, schema: &str) -> SourceObject {
     SourceObject {
-        path: path::join(&[schema]),
+        path: names::join(&[schema]),
         kind: ObjectKind::Folder,
         has_children: true,
         selected: selection.reaches_into(schema),

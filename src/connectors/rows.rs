@@ -2,6 +2,7 @@
 //! tables share.
 
 pub mod cursors;
+pub mod names;
 pub mod patterns;
 pub mod template;
 pub mod times;

@@ -1,6 +1,7 @@
 //! Only what changed is read, and no change can hide behind that: sessions read
 //! into a mirror, which does with the messages what a sync does with its index.
 
+mod mysql;
 mod postgresql;
 mod sqlite;
 

@@ -11,6 +11,7 @@ pub mod dovecot;
 pub mod git;
 pub mod grpc;
 pub mod h2;
+pub mod mariadb;
 pub mod names;
 pub mod oidc;
 pub mod postgres;

@@ -36,8 +36,8 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use super::horizon::Horizon;
-use super::path::identifier;
 use crate::connectors::rows::cursors::{OVERLAP_NUMBERS, WESTERNMOST};
+use crate::connectors::rows::names::identifier;
 
 /// The snapshot, and the ids that run now; they are shown to every role.
 const SNAPSHOT: &str = "\

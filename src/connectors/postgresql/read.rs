@@ -14,20 +14,20 @@ use super::failure::Failure;
 use super::heap::History;
 use super::horizon::Horizon;
 use super::object::Pass;
-use super::path::identifier;
 use super::selection::Selection;
 use super::session::{Session, answered};
 use super::shape::Shape;
-use super::{PostgreSql, path, session};
+use super::{PostgreSql, session};
 use crate::connectors::reading::{Message, Output, ReadRequest, Scope};
 use crate::connectors::rows::cursors;
+use crate::connectors::rows::names::{self, identifier};
 use crate::connectors::{Account, ConnectorError};
 use crate::egress::Timeouts;
 use crate::report::Report;
 
 /// Path of a table.
 pub(super) fn path_of(table: &Table) -> String {
-    path::join(&[&table.schema, &table.name])
+    names::join(&[&table.schema, &table.name])
 }
 
 /// Why an object could not be read to its end.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::catalog::{Column, Layout, Table};
 use super::cursor::Values;
-use super::path::{self, Pattern};
 use super::settings::{Config, TableOptions};
 use crate::connectors::ConnectorError;
+use crate::connectors::rows::names::{self, Pattern};
 
 /// The patterns of a config, read once.
 pub(super) struct Selection<'a> {
@@ -42,7 +42,7 @@ impl<'a> Selection<'a> {
 
     /// The same for the path of a table.
     pub(super) fn includes_path(&self, object: &str) -> bool {
-        match path::split(object).as_deref() {
+        match names::split(object).as_deref() {
             Some([schema, table]) => self.includes(schema, table),
             _ => false,
         }

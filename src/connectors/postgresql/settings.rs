@@ -4,9 +4,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::path::Pattern;
 use super::templates;
 use crate::connectors::rows::cursors;
+use crate::connectors::rows::names::Pattern;
 use crate::connectors::{Field, FieldType};
 use crate::egress::tls;
 use crate::error::Violation;

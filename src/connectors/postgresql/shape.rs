@@ -9,9 +9,9 @@ use super::catalog::{Layout, Table};
 use super::document::Roles;
 use super::kinds::Kind;
 use super::line::{self, Malformed};
-use super::path::identifier;
 use super::selection::Selection;
 use super::templates::Templates;
+use crate::connectors::rows::names::identifier;
 use crate::record::Fingerprint;
 
 /// What `decode` needs beside a row.

@@ -10,10 +10,10 @@ use super::tables::{Selected, ids, literal};
 use crate::connectors::ConnectorError;
 use crate::connectors::following::Place;
 use crate::connectors::postgresql::failure::Failure;
-use crate::connectors::postgresql::path::identifier;
 use crate::connectors::postgresql::selection::Selection;
 use crate::connectors::postgresql::session::{Session, answered};
 use crate::connectors::postgresql::settings::Config;
+use crate::connectors::rows::names::identifier;
 
 /// The first server that tells changes of partitions as those of their table.
 const TELLS_PARTITIONS: i64 = 130_000;

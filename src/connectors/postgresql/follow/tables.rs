@@ -16,12 +16,12 @@ use crate::connectors::postgresql::catalog::{self, Layout, Table};
 use crate::connectors::postgresql::failure::Failure;
 use crate::connectors::postgresql::guard::is_cut;
 use crate::connectors::postgresql::object::LARGEST_ROW;
-use crate::connectors::postgresql::path::identifier;
 use crate::connectors::postgresql::read::{ObjectError, copy, layouts_of, next_line, path_of};
 use crate::connectors::postgresql::selection::Selection;
 use crate::connectors::postgresql::session::{Session, answered};
 use crate::connectors::postgresql::settings::Config;
 use crate::connectors::postgresql::shape::{Keys, Rows, Shape};
+use crate::connectors::rows::names::identifier;
 use crate::egress::Timeouts;
 use crate::record::RawRecord;
 

@@ -100,7 +100,10 @@ fn a_page_is_read_where_there_is_no_text() {
         --b\nContent-Type: text/html\n\n<p>only here</p>\n--b--\n";
     assert!(parsed(empty).body.contains("only here"));
     let pictured = std::fs::read_to_string("tests/corpus/eml/page.eml").unwrap();
-    assert_eq!(message(pictured.as_bytes(), Attachments::Parsed, &Budget::default()).unwrap().metadata.get("attachments"), None);
+    assert_eq!(
+        message(pictured.as_bytes(), Attachments::Parsed, &Budget::default()).unwrap().metadata.get("attachments"),
+        None
+    );
 }
 
 #[test]

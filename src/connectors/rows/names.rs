@@ -2,7 +2,7 @@
 //! (`[A-Za-z0-9_]`) is quoted as in SQL: `shop."odd.name"`.
 
 /// Writes the parts of a path.
-pub(super) fn join<S: AsRef<str>>(parts: &[S]) -> String {
+pub fn join<S: AsRef<str>>(parts: &[S]) -> String {
     let quoted: Vec<String> = parts.iter().map(|part| quoted(part.as_ref())).collect();
     quoted.join(".")
 }
@@ -14,18 +14,18 @@ fn quoted(part: &str) -> String {
 
 /// An identifier for SQL, always in quotes. The only place that writes names
 /// into statements.
-pub(super) fn identifier(name: &str) -> String {
+pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Reads the parts of a path; none if it is malformed.
-pub(super) fn split(path: &str) -> Option<Vec<String>> {
+pub fn split(path: &str) -> Option<Vec<String>> {
     Pattern::parse(path).map(|pattern| pattern.parts.iter().map(Part::text).collect())
 }
 
 /// A path in which `*` outside quotes stands for any characters of one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub struct Pattern {
     parts: Vec<Part>,
 }
 
@@ -37,7 +37,7 @@ struct Part {
 
 impl Pattern {
     /// Reads a pattern; none if it is malformed.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut parts = Vec::new();
         let mut rest = text.chars().peekable();
         loop {
@@ -74,22 +74,22 @@ impl Pattern {
     }
 
     /// How many parts it has.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.parts.len()
     }
 
     /// True when it names one thing only.
-    pub(super) fn is_exact(&self) -> bool {
+    pub fn is_exact(&self) -> bool {
         self.parts.iter().all(|part| part.pieces.len() == 1)
     }
 
     /// True when every part fits.
-    pub(super) fn matches(&self, names: &[&str]) -> bool {
+    pub fn matches(&self, names: &[&str]) -> bool {
         self.parts.len() == names.len() && self.begins(names)
     }
 
     /// True when the first parts fit, as many as there are names.
-    pub(super) fn begins(&self, names: &[&str]) -> bool {
+    pub fn begins(&self, names: &[&str]) -> bool {
         self.parts.len() >= names.len() && self.parts.iter().zip(names).all(|(part, name)| part.matches(name))
     }
 }

@@ -1,0 +1,526 @@
+//! What is no MySQL, though it begins like one; and a rogue between the service and a
+//! real MariaDB, which lets everything pass up to the rows of a table.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tributary::connectors::{ConnectorError, Resources};
+use tributary::egress::{Dialer, Policy, Timeouts};
+use tributary::report::{Outcome, Report, StageKind};
+
+use super::rogue::serve;
+use super::service::Service;
+use super::{MARKER, PASSWORD};
+use crate::connectors::passes::connector;
+use crate::support::mariadb::Database;
+use crate::support::postgres::PASSWORD as RIGHT_PASSWORD;
+
+const LIMIT: Duration = Duration::from_secs(5);
+const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+
+/// What it does to who connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rogue {
+    /// Asks for the password in clear text.
+    ClearText,
+    /// Says that it does not know the hash, and asks for the password.
+    FullLogin,
+    /// Asks for another method.
+    Method(&'static str),
+    /// Asks for the oldest method.
+    Oldest,
+    /// Says for ever that the login goes well.
+    GoesWell,
+    /// Begins with a packet of this length.
+    Length(u32),
+    /// Accepts, and is silent.
+    Silent,
+    /// Sends its greeting byte by byte.
+    Drip,
+    /// Refuses with this number, at once or after the login.
+    RefusesAtOnce(u16),
+    Refuses(u16),
+    Http,
+    Noise,
+    /// Has no TLS.
+    Plain,
+    /// Begins TLS with noise.
+    NoiseForTls,
+    /// Lets anybody in, and answers to all that is asked with these.
+    File,
+    ColumnCount,
+    Columns,
+    EndlessRows,
+    LargeRows,
+    Progress,
+    MoreResults,
+    Unasked,
+}
+
+const TABLE: &[(Rogue, StageKind, &str)] = &[
+    (Rogue::ClearText, StageKind::Login, "login_refused"),
+    (Rogue::FullLogin, StageKind::Login, "login_refused"),
+    (Rogue::Method("dialog"), StageKind::Login, "login_refused"),
+    (Rogue::Method("auth_gssapi_client"), StageKind::Login, "login_refused"),
+    (Rogue::Method("parsec"), StageKind::Login, "login_refused"),
+    (Rogue::Oldest, StageKind::Login, "login_refused"),
+    (Rogue::GoesWell, StageKind::Login, "unreachable"),
+    (Rogue::Length(0), StageKind::Login, "unreachable"),
+    (Rogue::Length(0xff_ffff), StageKind::Login, "unreachable"),
+    (Rogue::Silent, StageKind::Login, "timed_out"),
+    (Rogue::Drip, StageKind::Login, "timed_out"),
+    (Rogue::RefusesAtOnce(1130), StageKind::Login, "login_refused"),
+    (Rogue::RefusesAtOnce(1040), StageKind::Login, "unreachable"),
+    (Rogue::Refuses(1045), StageKind::Login, "login_refused"),
+    (Rogue::Refuses(3159), StageKind::Login, "tls_failed"),
+    (Rogue::Refuses(1105), StageKind::Login, "unreachable"),
+    (Rogue::Http, StageKind::Login, "unreachable"),
+    (Rogue::Noise, StageKind::Login, "unreachable"),
+    (Rogue::File, StageKind::Login, "unreachable"),
+    (Rogue::ColumnCount, StageKind::Login, "unreachable"),
+    (Rogue::Columns, StageKind::Login, "unreachable"),
+    (Rogue::EndlessRows, StageKind::Login, "unreachable"),
+    (Rogue::LargeRows, StageKind::Login, "unreachable"),
+    (Rogue::Progress, StageKind::Login, "unreachable"),
+    (Rogue::MoreResults, StageKind::Login, "unreachable"),
+    (Rogue::Unasked, StageKind::Login, "unreachable"),
+];
+
+fn packet(number: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+    [&length[..3], &[number], body].concat()
+}
+
+fn greeting(capabilities: u32) -> Vec<u8> {
+    let bits = capabilities.to_le_bytes();
+    let head =
+        [&b"\x0a8.0.36-"[..], MARKER.as_bytes(), b"\0\x07\0\0\012345678\0", &bits[..2], b"\x2d\x02\0", &bits[2..]];
+    [&head.concat()[..], b"\x15", &[0; 10], b"abcdefghijkl\0caching_sha2_password\0"].concat()
+}
+
+/// An error with words that must not be seen.
+fn error(code: u16) -> Vec<u8> {
+    let text = format!("#28000\x1b]0;{MARKER}\x07\x1b[2J{MARKER} password=hunter2\r\n\u{202e}");
+    [&[0xff][..], &code.to_le_bytes(), text.as_bytes()].concat()
+}
+
+fn definition(name: &str) -> Vec<u8> {
+    let length = u16::try_from(name.len()).unwrap().to_le_bytes();
+    [&b"\x03def\0\0\0\xfc"[..], &length, name.as_bytes(), b"\0\x0c", &[0; 12]].concat()
+}
+
+/// Where it listens, and what it heard; gone when dropped.
+struct Server {
+    port: u16,
+    heard: Arc<Mutex<Vec<u8>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn start(rogue: Rogue) -> Self {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ears = heard.clone();
+        let (port, tasks) = serve(move |stream| {
+            let ears = ears.clone();
+            async move {
+                let (mut from, to) = stream.into_split();
+                // It ends when the other end does.
+                let listening = async {
+                    let mut buffer = [0; 4096];
+                    while let Ok(count) = from.read(&mut buffer).await
+                        && count > 0
+                    {
+                        ears.lock().unwrap().extend_from_slice(&buffer[..count]);
+                    }
+                };
+                tokio::select! {
+                    () = listening => {}
+                    _ = play(rogue, to, &ears) => {}
+                }
+            }
+        })
+        .await;
+        Self { port, heard, _tasks: tasks }
+    }
+
+    fn heard(&self, text: &str) -> bool {
+        self.heard.lock().unwrap().windows(text.len()).any(|window| window == text.as_bytes())
+    }
+}
+
+/// Waits until more was heard than before.
+async fn hear(ears: &Mutex<Vec<u8>>, before: &mut usize) {
+    while ears.lock().unwrap().len() <= *before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    *before = ears.lock().unwrap().len();
+}
+
+async fn play(rogue: Rogue, mut to: impl AsyncWriteExt + Unpin, ears: &Mutex<Vec<u8>>) -> std::io::Result<()> {
+    const TLS: u32 = 0x800;
+    let mut heard = ears.lock().unwrap().len();
+    let capabilities = if matches!(rogue, Rogue::Plain) { u32::MAX & !TLS } else { u32::MAX };
+    match rogue {
+        Rogue::Silent => {}
+        Rogue::Length(length) => {
+            to.write_all(&[&length.to_le_bytes()[..3], &[0], &[10; 5000]].concat()).await?;
+        }
+        Rogue::Drip => {
+            for byte in packet(0, &greeting(capabilities)) {
+                to.write_all(&[byte]).await?;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        }
+        Rogue::RefusesAtOnce(code) => to.write_all(&packet(0, &error(code))).await?,
+        Rogue::Http => {
+            to.write_all(format!("HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/{MARKER}\r\n\r\n").as_bytes())
+                .await?;
+        }
+        Rogue::Noise => loop {
+            to.write_all(&[0x5a; 4096]).await?;
+        },
+        _ => to.write_all(&packet(0, &greeting(capabilities))).await?,
+    }
+    hear(ears, &mut heard).await;
+    let switch = |method: &str| packet(2, &[&[0xfe][..], method.as_bytes(), &[0], &[b'x'; 20], &[0]].concat());
+    match rogue {
+        Rogue::ClearText => to.write_all(&packet(2, b"\xfemysql_clear_password\0")).await?,
+        Rogue::FullLogin => to.write_all(&packet(2, &[1, 4])).await?,
+        Rogue::Method(method) => to.write_all(&switch(method)).await?,
+        Rogue::Oldest => to.write_all(&packet(2, &[0xfe])).await?,
+        Rogue::GoesWell => {
+            for number in (2u8..=255).cycle() {
+                to.write_all(&packet(number, &[1, 3])).await?;
+            }
+        }
+        Rogue::Refuses(code) => to.write_all(&packet(2, &error(code))).await?,
+        Rogue::NoiseForTls => loop {
+            to.write_all(&[0x5a; 4096]).await?;
+        },
+        Rogue::Unasked => {
+            to.write_all(&packet(2, OK)).await?;
+            loop {
+                to.write_all(&packet(0, OK)).await?;
+            }
+        }
+        _ => to.write_all(&packet(2, OK)).await?,
+    }
+    hear(ears, &mut heard).await;
+    match rogue {
+        Rogue::File => to.write_all(&packet(1, b"\xfb/etc/passwd")).await?,
+        Rogue::ColumnCount => to.write_all(&packet(1, &[0xfe, 255, 255, 255, 255, 255, 255, 255, 0])).await?,
+        Rogue::Columns => {
+            to.write_all(&packet(1, &[0xfc, 0, 0x10])).await?;
+            for number in (2u8..=255).cycle() {
+                to.write_all(&packet(number, &definition(&MARKER.repeat(2000)))).await?;
+            }
+        }
+        Rogue::EndlessRows | Rogue::LargeRows => {
+            to.write_all(&[packet(1, &[1]), packet(2, &definition("n")), packet(3, &[0xfe, 0, 0, 2, 0])].concat())
+                .await?;
+            let length = if rogue == Rogue::LargeRows { 7 << 20 } else { 100 };
+            let row = [&[0xfd][..], &(length as u32).to_le_bytes()[..3], &vec![b'x'; length]].concat();
+            for number in (4u8..=255).chain(0..=3).cycle() {
+                to.write_all(&packet(number, &row)).await?;
+            }
+        }
+        Rogue::Progress => {
+            for number in (1u8..=255).chain(0..=0).cycle() {
+                to.write_all(&packet(number, &[&b"\xff\xff\xff\x01\x01\x02\x10\0\0"[..], MARKER.as_bytes()].concat()))
+                    .await?;
+            }
+        }
+        Rogue::MoreResults => {
+            for number in (1u8..=255).chain(0..=0).cycle() {
+                to.write_all(&packet(number, &[0, 0, 0, 8, 0, 0, 0])).await?;
+            }
+        }
+        _ => {}
+    }
+    std::future::pending().await
+}
+
+/// What a connection test says: the failed stage and its code, and the whole report as
+/// text, with the error's.
+async fn check(port: u16, config: Value) -> (StageKind, &'static str, String) {
+    let connector = connector("mysql");
+    let credentials = json!({"host": "127.0.0.1", "port": port, "username": "reader", "password": PASSWORD});
+    let credentials = connector.credentials(credentials.as_object().unwrap()).expect("valid credentials");
+    let config = connector.config(config.as_object().unwrap()).expect("a valid config");
+    let policy = Policy { local_allowed: true, ..Policy::default() };
+    let limits = Timeouts { login: LIMIT, handshake: LIMIT, first_byte: LIMIT, ..Timeouts::default() };
+    let resources =
+        Resources { dialer: Arc::new(Dialer::new(policy, limits)), file_roots: Arc::from([]), parsers: Arc::default() };
+    let session = connector.open(credentials, config, resources).expect("a session");
+    let mut report = Report::default();
+    let error: ConnectorError = session.check(&mut report).await.expect_err("a rogue passes no test");
+    let failed = report.stages.iter().find(|stage| stage.outcome == Outcome::Failed).expect("a failed stage");
+    let mut chain = format!("{report:?} {error:?}");
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        chain.push_str(&error.to_string());
+        cause = error.source();
+    }
+    (failed.kind, failed.code.unwrap_or_default(), chain)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_rogue_has_its_code_within_the_deadline_and_learns_no_password() {
+    let checks = TABLE.iter().map(|(rogue, stage, code)| async move {
+        let server = Server::start(*rogue).await;
+        let began = Instant::now();
+        let (failed, found, said) = check(server.port, json!({})).await;
+        assert!(began.elapsed() < 4 * LIMIT, "{rogue:?} took {:?}", began.elapsed());
+        assert_eq!((failed, found), (*stage, *code), "{rogue:?}: {said}");
+        assert!(!said.contains(MARKER) && !said.contains('\u{1b}'), "{rogue:?}: {said}");
+        assert!(!server.heard(PASSWORD), "{rogue:?} was told the password");
+        assert!(!server.heard("root:"), "{rogue:?} was given a file");
+    });
+    futures::future::join_all(checks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_tls_is_left_before_it_is_told_who_we_are() {
+    for rogue in [Rogue::Plain, Rogue::NoiseForTls] {
+        for mode in ["require", "verify-full"] {
+            let server = Server::start(rogue).await;
+            let (failed, code, said) = check(server.port, json!({"sslMode": mode})).await;
+            assert_eq!((failed, code), (StageKind::Tls, "tls_failed"), "{rogue:?} {mode}: {said}");
+            assert!(!server.heard("reader") && !server.heard(PASSWORD), "{rogue:?} {mode}");
+        }
+    }
+}
+
+async fn connect(service: &Service, port: u16, login: (&str, &str), config: Value) -> String {
+    let credentials = json!({"host": "127.0.0.1", "port": port, "username": login.0, "password": login.1});
+    service.connect_source("mysql", credentials, config).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rogues_leave_no_word_in_answers_and_logs_and_take_no_memory() {
+    let service = Service::start().await;
+    let (mut servers, mut connections) = (Vec::new(), Vec::new());
+    for (rogue, ..) in TABLE {
+        let server = Server::start(*rogue).await;
+        connections.push((rogue, connect(&service, server.port, ("reader", PASSWORD), json!({})).await));
+        servers.push(server);
+    }
+    let before = service.measure();
+    let tests = connections.iter().map(|(rogue, connection)| {
+        let service = &service;
+        async move {
+            let path = format!("/api/v1/source-connections/{connection}/test");
+            let answer = service.call("POST", &path, Some(json!({}))).await;
+            assert!((400..600).contains(&answer.status), "{rogue:?}: {} {}", answer.status, answer.text);
+            let sync = service.run(connection).await;
+            let ended = service.until(&sync, &["failed", "waiting"]).await;
+            assert!(!answer.text.contains(MARKER) && !answer.text.contains("hunter2"), "{rogue:?}: {}", answer.text);
+            assert!(!ended.to_string().contains(MARKER), "{rogue:?}: {ended}");
+            if ended["status"] == "waiting" {
+                service.call("POST", &format!("/api/v1/syncs/{sync}/cancel"), Some(json!({}))).await.ok();
+                service.until(&sync, &["cancelled"]).await;
+            }
+        }
+    });
+    futures::future::join_all(tests).await;
+    service.assert_rise(before, "all rogues at once");
+    service.assert_silent();
+    assert_eq!(service.call("GET", "/api/v1/sources", None).await.status, 200);
+}
+
+/// What it does with the first row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tampering {
+    /// Announces more than a row may be, and sends it.
+    Announced,
+    /// Sends rows of what a row may be at most.
+    Large,
+    /// Sends rows for ever.
+    Endless,
+    /// Closes the connection within a row.
+    Cut,
+    /// Sends an error with words of its own.
+    Error,
+    /// Sends bytes that are no text, then goes on.
+    NoText,
+    /// Sends rows with too few columns.
+    Columns,
+    /// Says at the end that more comes.
+    MoreResults,
+}
+
+fn value(bytes: &[u8]) -> Vec<u8> {
+    [&[0xfd][..], &u32::try_from(bytes.len()).unwrap().to_le_bytes()[..3], bytes].concat()
+}
+
+/// A row of the table: not too large, its key, its columns.
+fn row(key: &str, body: &[u8]) -> Vec<u8> {
+    [value(b"0"), value(key.as_bytes()), value(key.as_bytes()), value(body)].concat()
+}
+
+/// A port that leads to a database through a rogue.
+async fn tampered(database: &Database, tampering: Tampering) -> (u16, JoinSet<()>) {
+    let target = database.port;
+    serve(move |stream| async move {
+        let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+        let (mut from_service, mut to_service) = stream.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let is_asked = Mutex::new(false);
+        let up = async {
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(count) = from_service.read(&mut buffer).await
+                && count > 0
+            {
+                let said = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                if said.contains("SELECT (") && said.contains("`victim`") {
+                    *is_asked.lock().unwrap() = true;
+                }
+                if to_server.write_all(&buffer[..count]).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let down = async {
+            // Packets until the first row: the count, the columns, their end.
+            let mut left = None;
+            loop {
+                let Ok(head) = from_server.read_u32_le().await else { return };
+                let (length, number) = (head as usize & 0xff_ffff, (head >> 24) as u8);
+                let mut body = vec![0; length];
+                if from_server.read_exact(&mut body).await.is_err() {
+                    return;
+                }
+                match left {
+                    None if *is_asked.lock().unwrap() => left = Some(body[0] + 1),
+                    None => {}
+                    Some(0) => return drop(tamper(tampering, number, &body, &mut to_service).await),
+                    Some(more) => left = Some(more - 1),
+                }
+                if to_service.write_all(&packet(number, &body)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! { () = up => {}, () = down => {} }
+    })
+    .await
+}
+
+async fn tamper(
+    tampering: Tampering,
+    mut number: u8,
+    first: &[u8],
+    service: &mut (impl AsyncWriteExt + Unpin),
+) -> std::io::Result<()> {
+    let mut next = |body: &[u8]| {
+        let packet = packet(number, body);
+        number = number.wrapping_add(1);
+        packet
+    };
+    let end = [0xfe, 0, 0, 2, 0];
+    match tampering {
+        Tampering::Announced => {
+            service.write_all(&[&[0xff, 0xff, 0xff, number][..], &[b'x'; 64 * 1024]].concat()).await?;
+            loop {
+                service.write_all(&[b'x'; 64 * 1024]).await?;
+            }
+        }
+        Tampering::Large => {
+            let body = vec![b'x'; (8 << 20) - 100];
+            for key in ["7", "8", "9"] {
+                service.write_all(&next(&row(key, &body))).await?;
+            }
+            service.write_all(&next(&end)).await?;
+        }
+        Tampering::Endless => {
+            for key in 1_000_000u64.. {
+                service.write_all(&next(&row(&key.to_string(), "word ".repeat(400).as_bytes()))).await?;
+            }
+        }
+        Tampering::Cut => return service.write_all(&next(first)[..6]).await,
+        Tampering::Error => service.write_all(&next(&error(1105))).await?,
+        Tampering::NoText => {
+            for (key, body) in [("7", &b"\xff\xfe\xc3\x28"[..]), ("\0", b"a\0b"), ("\u{7f}", b""), ("x", b"\\")] {
+                service.write_all(&next(&row(key, body))).await?;
+            }
+            service.write_all(&next(&end)).await?;
+        }
+        Tampering::Columns => {
+            service.write_all(&next(&value(b"0"))).await?;
+            service.write_all(&next(&end)).await?;
+        }
+        Tampering::MoreResults => service.write_all(&next(&[0xfe, 0, 0, 8, 0])).await?,
+    }
+    std::future::pending().await
+}
+
+async fn source() -> (Database, String) {
+    let database = Database::create().await;
+    database
+        .run(
+            "CREATE TABLE victim (id int PRIMARY KEY, body longtext);
+             INSERT INTO victim SELECT seq, concat('row ', seq) FROM seq_1_to_50",
+        )
+        .await;
+    database.grant().await;
+    let object = format!("{}.victim", database.name);
+    (database, object)
+}
+
+async fn synced(service: &Service, port: u16, database: &Database) -> String {
+    let connection = connect(service, port, (&database.reader, RIGHT_PASSWORD), json!({})).await;
+    service.run(&connection).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_comes_in_place_of_a_row_is_contained() {
+    let (database, _) = source().await;
+    let service = Service::start().await;
+    // Once without a rogue, so that what a sync needs anyway is there.
+    let sync = synced(&service, database.port, &database).await;
+    let ended = service.until(&sync, &["succeeded", "failed", "waiting"]).await;
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+    for (tampering, statuses) in [
+        (Tampering::Announced, &["waiting", "failed"][..]),
+        (Tampering::Large, &["succeeded"]),
+        (Tampering::Cut, &["waiting", "failed"]),
+        (Tampering::Error, &["waiting", "failed", "succeeded"]),
+        (Tampering::NoText, &["succeeded", "failed"]),
+        (Tampering::Columns, &["waiting", "failed", "succeeded"]),
+        (Tampering::MoreResults, &["waiting", "failed"]),
+    ] {
+        let (port, _rogue) = tampered(&database, tampering).await;
+        let before = service.measure();
+        let sync = synced(&service, port, &database).await;
+        let ended = service.until(&sync, &["succeeded", "failed", "waiting"]).await;
+        let status = ended["status"].as_str().unwrap_or_default();
+        assert!(statuses.contains(&status), "{tampering:?}: {ended}");
+        service.assert_rise(before, &format!("{tampering:?}"));
+        let errors = service.call("GET", &format!("/api/v1/syncs/{sync}/errors"), None).await;
+        assert!(!errors.text.contains(MARKER) && !ended.to_string().contains(MARKER), "{tampering:?}: {}", errors.text);
+    }
+    service.assert_silent();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_never_end_are_cancelled_within_seconds() {
+    let (database, _) = source().await;
+    let service = Service::start().await;
+    let sync = synced(&service, database.port, &database).await;
+    service.until(&sync, &["succeeded"]).await;
+    let (port, _rogue) = tampered(&database, Tampering::Endless).await;
+    let before = service.measure();
+    let sync = synced(&service, port, &database).await;
+    service.until(&sync, &["running"]).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    // The index has buffers of its own for what is written, whoever sends it.
+    println!("endless rows: memory rose by {} MiB", service.rise(before));
+    assert!(service.rise(before) < 4 * super::MOST_MEMORY, "{} MiB", service.rise(before));
+    service.call("POST", &format!("/api/v1/syncs/{sync}/cancel"), Some(json!({}))).await.ok();
+    service.until(&sync, &["cancelled"]).await;
+    service.assert_silent();
+}
