@@ -12,7 +12,7 @@ use crate::connectors::{Field, FieldType};
 use crate::egress::tls;
 use crate::error::Violation;
 
-const DEFAULT_SIZE: u64 = 16 * 1024 * 1024;
+const DEFAULT_SIZE: u64 = 10 * 1024 * 1024;
 const SMALLEST_SIZE: u64 = 1024;
 /// A message is held in memory while it is decoded.
 const LARGEST_SIZE: u64 = 64 * 1024 * 1024;

@@ -173,7 +173,7 @@ async fn flood(stream: TcpStream) -> std::io::Result<()> {
     let (from, mut to) = stream.into_split();
     let mut lines = BufReader::new(from).lines();
     to.write_all(b"* OK ready\r\n").await?;
-    let body = vec![b'x'; 20 << 20];
+    let body = vec![b'x'; 10 << 20];
     while let Some(line) = lines.next_line().await? {
         let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
         if command.starts_with("UID FETCH") && command.contains("BODY.PEEK") {
