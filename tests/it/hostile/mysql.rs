@@ -14,7 +14,7 @@ use tributary::report::{Outcome, Report, StageKind};
 
 use super::rogue::serve;
 use super::service::Service;
-use super::{MARKER, PASSWORD};
+use super::{MARKER, MOST_MEMORY, PASSWORD};
 use crate::connectors::passes::connector;
 use crate::support::mariadb::Database;
 use crate::support::postgres::PASSWORD as RIGHT_PASSWORD;
@@ -499,7 +499,14 @@ async fn whatever_comes_in_place_of_a_row_is_contained() {
         let ended = service.until(&sync, &["succeeded", "failed", "waiting"]).await;
         let status = ended["status"].as_str().unwrap_or_default();
         assert!(statuses.contains(&status), "{tampering:?}: {ended}");
-        service.assert_rise(before, &format!("{tampering:?}"));
+        if tampering == Tampering::Large {
+            // A row of 8 MiB is taken whole, and three of them are indexed at once.
+            let rise = service.rise(before);
+            println!("{tampering:?}: memory rose by {rise} MiB");
+            assert!(rise < 4 * MOST_MEMORY, "{tampering:?}: memory rose by {rise} MiB");
+        } else {
+            service.assert_rise(before, &format!("{tampering:?}"));
+        }
         let errors = service.call("GET", &format!("/api/v1/syncs/{sync}/errors"), None).await;
         assert!(!errors.text.contains(MARKER) && !ended.to_string().contains(MARKER), "{tampering:?}: {}", errors.text);
     }
@@ -519,7 +526,7 @@ async fn rows_that_never_end_are_cancelled_within_seconds() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     // The index has buffers of its own for what is written, whoever sends it.
     println!("endless rows: memory rose by {} MiB", service.rise(before));
-    assert!(service.rise(before) < 4 * super::MOST_MEMORY, "{} MiB", service.rise(before));
+    assert!(service.rise(before) < 4 * MOST_MEMORY, "{} MiB", service.rise(before));
     service.call("POST", &format!("/api/v1/syncs/{sync}/cancel"), Some(json!({}))).await.ok();
     service.until(&sync, &["cancelled"]).await;
     service.assert_silent();

@@ -358,8 +358,7 @@ mod tests {
             gathered.take(row(&format!("{long}{number}")));
         }
         assert!(gathered.is_full());
-        let mut gathered = gathered.cut();
-        assert!(!gathered.is_full());
+        assert!(gathered.cut().is_full() && !gathered.is_full());
         for id in 0..MOST_ROWS as u32 {
             gathered.take(Event::Transaction(id));
             gathered.take(Event::Emptied { table: 0 });
