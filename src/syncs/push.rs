@@ -28,6 +28,7 @@ use lane::Lane;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all operations bring a document")]
 pub enum Operation {
     /// Puts a document in the place of whatever its id has.
     Put(PushedDocument),

@@ -34,6 +34,9 @@ const CHAIN_BYTES: u64 = 1 << 30;
 const NONE: u32 = u32::MAX;
 const CHUNK: usize = 64 * 1024;
 
+/// An object of a pack, with its content.
+type Object = (Kind, Arc<Vec<u8>>);
+
 /// Why a pack cannot be used, or an object of it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PackError {
@@ -105,7 +108,7 @@ impl Pack {
     }
 
     /// An object; none when it is not there.
-    pub(super) fn object(&self, id: &ObjectId) -> Result<Option<(Kind, Arc<Vec<u8>>)>, PackError> {
+    pub(super) fn object(&self, id: &ObjectId) -> Result<Option<Object>, PackError> {
         let Some(index) = self.find(id) else { return Ok(None) };
         let mut work = CHAIN_BYTES;
         self.decode(index, &mut work).map(Some)
@@ -117,7 +120,7 @@ impl Pack {
 
     /// An object by its entry: its chain is followed down to what is known, and
     /// then applied upwards.
-    fn decode(&self, index: u32, work: &mut u64) -> Result<(Kind, Arc<Vec<u8>>), PackError> {
+    fn decode(&self, index: u32, work: &mut u64) -> Result<Object, PackError> {
         let mut chain = Vec::new();
         let mut at = index;
         let (kind, mut bytes) = loop {

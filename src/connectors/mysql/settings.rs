@@ -216,7 +216,7 @@ pub(super) fn general_options(config: &Config) -> TableOptions {
 }
 
 fn has_parts(pattern: &str, parts: usize) -> bool {
-    Pattern::parse(pattern).is_some_and(|pattern| pattern.len() == parts)
+    Pattern::parse(pattern).is_some_and(|pattern| pattern.depth() == parts)
 }
 
 /// What of the config decides whom the credentials are shown to.

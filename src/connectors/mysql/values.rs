@@ -75,9 +75,7 @@ fn read(kind: Kind, text: &str) -> Option<Value> {
             Some(json!({ "bytes": length }))
         }
         // No member has a comma in it.
-        Kind::Set => {
-            Some(text.split(',').filter(|member| !member.is_empty()).map(|member| Value::from(member)).collect())
-        }
+        Kind::Set => Some(text.split(',').filter(|member| !member.is_empty()).map(Value::from).collect()),
         Kind::Text | Kind::LongText | Kind::Date | Kind::Geometry | Kind::Other => None,
     }
 }

@@ -14,13 +14,16 @@ use crate::connectors::documents::choice::Choice;
 use crate::connectors::reading::{Message, Output, ReadRequest};
 use crate::record::RawRecord;
 
+/// How a listing fails.
+type Failing = fn() -> ListError;
+
 /// Files by path; each folder is listed in pages of two.
 #[derive(Default)]
 struct Tree {
     files: BTreeMap<&'static str, &'static str>,
     is_deep: bool,
     /// Folders, and how often their listing fails before it does not.
-    failing: Mutex<HashMap<&'static str, (u32, fn() -> ListError)>>,
+    failing: Mutex<HashMap<&'static str, (u32, Failing)>>,
     /// How often opening fails.
     opening: AtomicU32,
     opened: AtomicU32,

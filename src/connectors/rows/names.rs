@@ -74,7 +74,7 @@ impl Pattern {
     }
 
     /// How many parts it has.
-    pub fn len(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.parts.len()
     }
 

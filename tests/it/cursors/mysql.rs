@@ -117,7 +117,7 @@ async fn views_are_followed_by_their_definition() {
     mirror.exact_sync().await;
     database.run("UPDATE orders SET item = 'new', stamp = now() WHERE id = 5").await;
     // Rows without a key are told apart by their content.
-    assert!(mirror.exact_sync().await.read(&object).len() > 0);
+    assert!(!mirror.exact_sync().await.read(&object).is_empty());
     database.run("ALTER VIEW v AS SELECT id, concat(item, '!') AS item, stamp FROM orders").await;
     assert_eq!(mirror.exact_sync().await.rest[&object], Rest::Gone);
 }

@@ -66,7 +66,7 @@ const TABLE: &[(Rogue, &[&str], u64)] = &[
     (Rogue::Longer, &["succeeded"], 1),
     (Rogue::Shorter, &["succeeded", "waiting"], 1),
     (Rogue::EndlessFile, &["succeeded"], 1),
-    (Rogue::PackedFile, &["succeeded"], 1),
+    (Rogue::PackedFile, &["succeeded", "waiting"], 1),
     (Rogue::OtherVersion, &["succeeded"], 1),
 ];
 

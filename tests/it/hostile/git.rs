@@ -176,41 +176,38 @@ fn harm(rogue: Rogue) -> (Vec<u8>, ObjectId) {
 
 /// What one rogue answers to a request.
 async fn play(rogue: Rogue, harm: Arc<(Vec<u8>, ObjectId)>, mut stream: TcpStream) -> std::io::Result<()> {
-    loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await?);
-        }
-        let head = String::from_utf8_lossy(&head).to_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
-        let body = String::from_utf8_lossy(&body).into_owned();
-        let kind = if head.starts_with("get") { "advertisement" } else { "result" };
-        let answer = |status: &str, kind: &str| {
-            format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nX-Words: {MARKER}\r\nConnection: close\r\n\r\n")
-        };
-        let good = answer("200 OK", &format!("application/x-git-upload-pack-{kind}"));
-        match rogue {
-            Rogue::Page => {
-                stream.write_all(answer("200 OK", "text/html").as_bytes()).await?;
-                return stream.write_all(format!("<html>{MARKER}</html>").as_bytes()).await;
-            }
-            Rogue::Redirect => {
-                let head =
-                    "HTTP/1.1 301 Moved\r\nLocation: http://169.254.169.254/latest/\r\nContent-Length: 0\r\n\r\n";
-                return stream.write_all(head.as_bytes()).await;
-            }
-            _ => stream.write_all(good.as_bytes()).await?,
-        }
-        if head.starts_with("get") {
-            return greet(rogue, &mut stream).await;
-        }
-        if body.contains("command=ls-refs") {
-            return list(rogue, &mut stream, harm.1).await;
-        }
-        return send(rogue, &mut stream, &harm.0).await;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
     }
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let kind = if head.starts_with("get") { "advertisement" } else { "result" };
+    let answer = |status: &str, kind: &str| {
+        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nX-Words: {MARKER}\r\nConnection: close\r\n\r\n")
+    };
+    let good = answer("200 OK", &format!("application/x-git-upload-pack-{kind}"));
+    match rogue {
+        Rogue::Page => {
+            stream.write_all(answer("200 OK", "text/html").as_bytes()).await?;
+            return stream.write_all(format!("<html>{MARKER}</html>").as_bytes()).await;
+        }
+        Rogue::Redirect => {
+            let head = "HTTP/1.1 301 Moved\r\nLocation: http://169.254.169.254/latest/\r\nContent-Length: 0\r\n\r\n";
+            return stream.write_all(head.as_bytes()).await;
+        }
+        _ => stream.write_all(good.as_bytes()).await?,
+    }
+    if head.starts_with("get") {
+        return greet(rogue, &mut stream).await;
+    }
+    if body.contains("command=ls-refs") {
+        return list(rogue, &mut stream, harm.1).await;
+    }
+    send(rogue, &mut stream, &harm.0).await
 }
 
 async fn greet(rogue: Rogue, stream: &mut TcpStream) -> std::io::Result<()> {

@@ -98,7 +98,7 @@ fn packet(number: u8, body: &[u8]) -> Vec<u8> {
 fn greeting(capabilities: u32) -> Vec<u8> {
     let bits = capabilities.to_le_bytes();
     let head =
-        [&b"\x0a8.0.36-"[..], MARKER.as_bytes(), b"\0\x07\0\0\012345678\0", &bits[..2], b"\x2d\x02\0", &bits[2..]];
+        [&b"\x0a8.0.36-"[..], MARKER.as_bytes(), b"\0\x07\0\0\x0012345678\0", &bits[..2], b"\x2d\x02\0", &bits[2..]];
     [&head.concat()[..], b"\x15", &[0; 10], b"abcdefghijkl\0caching_sha2_password\0"].concat()
 }
 
@@ -163,7 +163,7 @@ async fn hear(ears: &Mutex<Vec<u8>>, before: &mut usize) {
 async fn play(rogue: Rogue, mut to: impl AsyncWriteExt + Unpin, ears: &Mutex<Vec<u8>>) -> std::io::Result<()> {
     const TLS: u32 = 0x800;
     let mut heard = ears.lock().unwrap().len();
-    let capabilities = if matches!(rogue, Rogue::Plain) { u32::MAX & !TLS } else { u32::MAX };
+    let capabilities = if matches!(rogue, Rogue::Plain) { !TLS } else { u32::MAX };
     match rogue {
         Rogue::Silent => {}
         Rogue::Length(length) => {

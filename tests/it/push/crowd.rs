@@ -59,7 +59,7 @@ async fn ten_thousand_in_one_go_beside_a_sync_of_the_same_rows() {
     let bench = Bench::start().await;
     let document = |number: u32| {
         let (title, body) = row(number);
-        json!({"id": number.to_string(), "title": title, "body": body, "metadata": {"id": number, "even": number % 2 == 0}})
+        json!({"id": number.to_string(), "title": title, "body": body, "metadata": {"id": number, "even": number.is_multiple_of(2)}})
     };
     let body = json!({"documents": (0..ROWS).map(document).collect::<Vec<_>>()});
     let size = body.to_string().len();

@@ -31,7 +31,7 @@ impl<'a> Archive<'a> {
     }
 
     /// Makes sure that it has no more parts than a document may have.
-    pub(super) fn as_document(self) -> Result<Self, RecordError> {
+    pub(super) fn into_document(self) -> Result<Self, RecordError> {
         if self.zip.len() > MOST_PARTS { Err(too_large()) } else { Ok(self) }
     }
 

@@ -13,14 +13,14 @@ pub(super) fn content(extension: &str, bytes: &[u8], budget: &Budget) -> Result<
     let mut archive = Archive::open(bytes, budget)?;
     if let Some(media_type) = media_type(&mut archive) {
         if media_type == "application/epub+zip" {
-            return epub::content(archive.as_document()?);
+            return epub::content(archive.into_document()?);
         }
         if let Some(kind) = media_type.strip_prefix("application/vnd.oasis.opendocument.") {
-            return opendocument::content(archive.as_document()?, kind);
+            return opendocument::content(archive.into_document()?, kind);
         }
     }
     if let Some(main) = main_part(&mut archive) {
-        let archive = archive.as_document()?;
+        let archive = archive.into_document()?;
         return match main.split('/').next() {
             Some("word") => docx::content(archive, &main),
             Some("ppt") => pptx::content(archive, &main),

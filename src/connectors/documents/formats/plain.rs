@@ -29,7 +29,7 @@ fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let after = after.trim_start_matches(['"', '\'', ' ']);
     let end = after.find(|character: char| !character.is_ascii_alphanumeric() && !"-_:.".contains(character))?;
     // Whoever could read this was not told the truth by `utf-16`.
-    Encoding::for_label(after[..end].as_bytes()).filter(|encoding| encoding.is_ascii_compatible())
+    Encoding::for_label(&after.as_bytes()[..end]).filter(|encoding| encoding.is_ascii_compatible())
 }
 
 /// The text, and whether its encoding is certain; none for binary content.

@@ -32,7 +32,7 @@ async fn an_ordinary_answer_passes_as_it_is_however_it_is_cut() {
 async fn each_breach_is_found_before_anything_of_it_goes_on() {
     let endless = [b"* LIST (".to_vec(), vec![b'a'; LONGEST_LINE]].concat();
     let nested = [b"* 1 FETCH (BODYSTRUCTURE ".to_vec(), vec![b'('; 1000], b"\r\n".to_vec()].concat();
-    let literals = b"* LIST {1}\r\na".repeat(1);
+    let literals = b"* LIST {1}\r\na".to_vec();
     let many = [&literals[..], &b" {1}\r\na".repeat(MOST_LITERALS)].concat();
     for (sent, breach) in [
         (&b"* 1 FETCH (BODY[] {4294967295}\r\n"[..], Breach::Literal),
