@@ -11,6 +11,7 @@ pub mod git;
 pub mod http;
 pub mod imap;
 pub mod loading;
+pub mod logins;
 pub mod mysql;
 pub mod numbers;
 pub mod paths;
@@ -88,6 +89,18 @@ pub struct Field {
     pub description: &'static str,
     /// Value used when the key is absent.
     pub default: Option<Value>,
+}
+
+impl Field {
+    /// A field that need not be there, and has no default.
+    pub fn optional(name: &'static str, kind: FieldType, title: &'static str, description: &'static str) -> Self {
+        Self { name, kind, required: false, title, description, default: None }
+    }
+
+    /// A field that must be there.
+    pub fn required(name: &'static str, kind: FieldType, title: &'static str, description: &'static str) -> Self {
+        Self { required: true, ..Self::optional(name, kind, title, description) }
+    }
 }
 
 /// What a source is, for the catalogue and for checking settings.

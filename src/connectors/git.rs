@@ -19,7 +19,7 @@ mod tree;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use gix::ObjectId;
+use gix_hash::ObjectId;
 
 use super::reading::{Output, ReadRequest};
 use super::{Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, RecordError, SourceObject, Spec};

@@ -28,7 +28,7 @@ use crate::record::{Document, RawRecord};
 use crate::report::Report;
 pub use plan::Shape;
 use selection::Selection;
-pub use settings::{Config, Credentials, SslMode, TableOptions};
+pub use settings::{Config, Credentials, TableOptions};
 
 /// The connector.
 pub struct MySql;
@@ -66,7 +66,7 @@ impl Connector for MySql {
     }
 
     fn selects(&self, config: &Config, object: &str) -> bool {
-        Selection::new(config).includes_path(object)
+        Selection::new(config).tables().includes_path(object)
     }
 
     async fn check(&self, account: &Account<Self>, report: &mut Report) -> Result<(), ConnectorError> {
@@ -128,7 +128,7 @@ fn folder(selection: &Selection<'_>, database: &str) -> SourceObject {
         path: names::join(&[database]),
         kind: ObjectKind::Folder,
         has_children: true,
-        selected: selection.reaches_into(database),
+        selected: selection.tables().reaches_into(database),
         estimated_items: None,
     }
 }
@@ -138,7 +138,7 @@ fn object(selection: &Selection<'_>, table: &catalog::Table) -> SourceObject {
         path: read::path_of(table),
         kind: ObjectKind::Table,
         has_children: false,
-        selected: selection.includes(&table.database, &table.name),
+        selected: selection.tables().includes(&table.database, &table.name),
         estimated_items: table.estimate,
     }
 }

@@ -31,7 +31,7 @@ use crate::error::Violation;
 use crate::record::{Document, RawRecord};
 use crate::report::Report;
 use selection::Selection;
-pub use settings::{Config, Credentials, SslMode, TableOptions};
+pub use settings::{Config, Credentials, TableOptions};
 pub use shape::Shape;
 
 /// The connector.
@@ -70,7 +70,7 @@ impl Connector for PostgreSql {
     }
 
     fn selects(&self, config: &Config, object: &str) -> bool {
-        Selection::new(config).includes_path(object)
+        Selection::new(config).tables().includes_path(object)
     }
 
     async fn check(&self, account: &Account<Self>, report: &mut Report) -> Result<(), ConnectorError> {
@@ -166,7 +166,7 @@ fn folder(selection: &Selection<'_>, schema: &str) -> SourceObject {
         path: names::join(&[schema]),
         kind: ObjectKind::Folder,
         has_children: true,
-        selected: selection.reaches_into(schema),
+        selected: selection.tables().reaches_into(schema),
         estimated_items: None,
     }
 }
@@ -176,7 +176,7 @@ fn object(selection: &Selection<'_>, table: &catalog::Table) -> SourceObject {
         path: read::path_of(table),
         kind: ObjectKind::Table,
         has_children: false,
-        selected: selection.includes(&table.schema, &table.name),
+        selected: selection.tables().includes(&table.schema, &table.name),
         estimated_items: table.estimate,
     }
 }

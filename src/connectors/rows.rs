@@ -4,6 +4,7 @@
 pub mod cursors;
 pub mod names;
 pub mod patterns;
+pub mod selection;
 pub mod template;
 pub mod times;
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use gix::ObjectId;
-use gix::bstr::ByteSlice;
-use gix::hash::Kind as HashKind;
-use gix::objs::{CommitRef, Kind};
+use gix_hash::Kind as HashKind;
+use gix_hash::ObjectId;
+use gix_object::bstr::ByteSlice;
+use gix_object::{CommitRef, Kind};
 use serde_json::{Map, Value};
 
 use super::links;

@@ -1,7 +1,7 @@
 //! From a file of a commit to a document.
 
-use gix::ObjectId;
-use gix::objs::Kind;
+use gix_hash::ObjectId;
+use gix_object::Kind;
 use serde_json::{Map, Value};
 
 use super::links;

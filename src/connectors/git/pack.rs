@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::{Decompress, FlushDecompress, Status};
-use gix::ObjectId;
-use gix::objs::Kind;
+use gix_hash::ObjectId;
+use gix_object::Kind;
 
 use cache::Cache;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use gix::ObjectId;
+use gix_hash::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::commit;

@@ -3,8 +3,8 @@
 //!
 //! `gix` has a client for this, made for a repository on the disk: it keeps
 //! references, a configuration and what was fetched before, reads all references into
-//! memory, and resolves a pack without a bound on its work. Of `gix` we take the
-//! objects and their hashes; the rest is here, asynchronous, and bounded.
+//! memory, and resolves a pack without a bound on its work. Of it we take the
+//! crates of objects and hashes; the rest is here, asynchronous, and bounded.
 
 mod answer;
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ::http::{HeaderValue, Method, Request, header};
 use bytes::Bytes;
-use gix::ObjectId;
+use gix_hash::ObjectId;
 use secrecy::SecretString;
 use tokio::io::AsyncWriteExt;
 

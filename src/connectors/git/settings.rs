@@ -1,9 +1,10 @@
 //! Credentials and config of a Git repository.
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::json;
 
+use crate::connectors::logins;
 use crate::connectors::numbers;
 use crate::connectors::rows::template::Template;
 use crate::connectors::{Field, FieldType};
@@ -24,7 +25,7 @@ const MOST_COMMITS: u64 = 100_000;
 #[serde(default)]
 pub struct Credentials {
     pub(super) username: String,
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "logins::optional_secret")]
     pub(super) password: Option<SecretString>,
 }
 
@@ -57,11 +58,6 @@ pub struct Config {
     pub(super) max_repository_size: Option<u64>,
     /// PEM text that takes the place of the public authorities.
     pub(super) root_certificate: Option<String>,
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
 }
 
 impl Config {
@@ -141,8 +137,7 @@ fn is_reference_name(name: &str) -> bool {
 }
 
 pub(super) fn auth_fields() -> Vec<Field> {
-    let field =
-        |name, kind, title, description| Field { name, kind, required: false, title, description, default: None };
+    let field = Field::optional;
     vec![
         field("username", FieldType::String, "User", "Login at the server; most take any name beside a token"),
         field(
@@ -155,8 +150,7 @@ pub(super) fn auth_fields() -> Vec<Field> {
 }
 
 pub(super) fn config_fields() -> Vec<Field> {
-    let field =
-        |name, kind, title, description| Field { name, kind, required: false, title, description, default: None };
+    let field = Field::optional;
     let with = |default: serde_json::Value, field: Field| Field { default: Some(default), ..field };
     vec![
         Field {

@@ -8,8 +8,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use gix::ObjectId;
-use gix::objs::Kind;
+use gix_hash::ObjectId;
+use gix_object::Kind;
 
 use super::pack::{Pack, PackError};
 

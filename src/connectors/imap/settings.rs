@@ -2,9 +2,10 @@
 
 use chrono::NaiveDate;
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::json;
 
+use crate::connectors::logins;
 use crate::connectors::numbers;
 use crate::connectors::rows::patterns::Patterns;
 use crate::connectors::rows::template::Template;
@@ -21,10 +22,10 @@ const LARGEST_SIZE: u64 = 64 * 1024 * 1024;
 #[derive(Deserialize)]
 pub struct Credentials {
     pub(super) host: String,
-    #[serde(deserialize_with = "port")]
+    #[serde(deserialize_with = "logins::port")]
     pub(super) port: u16,
     pub(super) username: String,
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "logins::secret")]
     pub(super) password: SecretString,
 }
 
@@ -95,20 +96,9 @@ fn date(text: &str) -> Option<NaiveDate> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()
 }
 
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(SecretString::from)
-}
-
-fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    let number = numbers::optional_whole(deserializer)?;
-    let port = number.and_then(|number| u16::try_from(number).ok()).filter(|port| *port != 0);
-    port.ok_or_else(|| serde::de::Error::custom("not a port"))
-}
-
 /// Fields of `credentials`.
 pub(super) fn auth_fields() -> Vec<Field> {
-    let field =
-        |name, kind, title, description| Field { name, kind, required: true, title, description, default: None };
+    let field = Field::required;
     vec![
         field("host", FieldType::String, "Host", "Host name or address of the IMAP server"),
         field("port", FieldType::Number, "Port", "TCP port: usually 993 for TLS, 143 for the others"),
@@ -124,8 +114,7 @@ pub(super) fn auth_fields() -> Vec<Field> {
 
 /// Fields of `config`.
 pub(super) fn config_fields() -> Vec<Field> {
-    let field =
-        |name, kind, title, description| Field { name, kind, required: false, title, description, default: None };
+    let field = Field::optional;
     vec![
         Field {
             default: Some(json!("tls")),

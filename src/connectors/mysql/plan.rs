@@ -71,7 +71,7 @@ pub(super) enum Read {
 impl Plan {
     pub(super) fn of(table: &Table, layout: &Layout, selection: &Selection<'_>) -> Result<Self, TemplateError> {
         let options = selection.options(&table.database, &table.name);
-        let is_read = |column: &&Column| !selection.leaves_out(&table.database, &table.name, &column.name);
+        let is_read = |column: &&Column| !selection.tables().leaves_out(&table.database, &table.name, &column.name);
         let columns: Vec<Column> = layout.columns.iter().filter(is_read).cloned().collect();
         let key: Vec<Column> =
             layout.key.iter().filter_map(|position| layout.columns.get(*position)).cloned().collect();

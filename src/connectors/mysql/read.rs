@@ -148,7 +148,7 @@ pub(super) async fn selected(
     selection: &Selection<'_>,
 ) -> Result<Vec<Table>, ConnectorError> {
     let mut tables = answered(limits.first_byte, catalog::tables(session, None)).await?;
-    tables.retain(|table| selection.includes(&table.database, &table.name));
+    tables.retain(|table| selection.tables().includes(&table.database, &table.name));
     for (database, name, _) in selection.named() {
         if tables.iter().any(|table| (&table.database, &table.name) == (&database, &name)) {
             continue;

@@ -2,6 +2,7 @@
 
 use super::settings::{Config, TableOptions, general_options};
 use crate::connectors::rows::names::{self, Pattern};
+use crate::connectors::rows::selection::{self, TableSelection};
 
 /// Databases of the server itself.
 const OF_THE_SYSTEM: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
@@ -9,64 +10,37 @@ const OF_THE_SYSTEM: [&str; 4] = ["information_schema", "mysql", "performance_sc
 /// The patterns of a config, read once.
 pub(super) struct Selection<'a> {
     config: &'a Config,
-    databases: Vec<Pattern>,
-    tables: Vec<Pattern>,
-    excluded_tables: Vec<Pattern>,
-    excluded_columns: Vec<Pattern>,
+    tables: TableSelection,
     cursors: Vec<Pattern>,
 }
 
 impl<'a> Selection<'a> {
     /// Reads the patterns; they were checked when the config was stored.
     pub(super) fn new(config: &'a Config) -> Self {
-        let read = |patterns: &[String]| patterns.iter().filter_map(|pattern| Pattern::parse(pattern)).collect();
-        Self {
-            config,
-            databases: read(&config.databases),
-            tables: read(&config.tables),
-            excluded_tables: read(&config.exclude_tables),
-            excluded_columns: read(&config.exclude_columns),
-            cursors: read(&config.cursor_columns),
-        }
+        let tables = TableSelection::new(
+            is_of_the_system,
+            &config.databases,
+            &config.tables,
+            &config.exclude_tables,
+            &config.exclude_columns,
+        );
+        Self { config, tables, cursors: selection::read(&config.cursor_columns) }
     }
 
-    /// True when the table is included. Without `tables`, all are.
-    pub(super) fn includes(&self, database: &str, table: &str) -> bool {
-        !is_of_the_system(database)
-            && (self.databases.is_empty() || any_matches(&self.databases, &[database]))
-            && (self.tables.is_empty() || any_matches(&self.tables, &[database, table]))
-            && !any_matches(&self.excluded_tables, &[database, table])
-    }
-
-    /// The same for the path of a table.
-    pub(super) fn includes_path(&self, object: &str) -> bool {
-        match names::split(object).as_deref() {
-            Some([database, table]) => self.includes(database, table),
-            _ => false,
-        }
-    }
-
-    /// True when a table of the database could be included.
-    pub(super) fn reaches_into(&self, database: &str) -> bool {
-        !is_of_the_system(database)
-            && (self.databases.is_empty() || any_matches(&self.databases, &[database]))
-            && (self.tables.is_empty() || self.tables.iter().any(|pattern| pattern.begins(&[database])))
-    }
-
-    /// True when the column is left out.
-    pub(super) fn leaves_out(&self, database: &str, table: &str, column: &str) -> bool {
-        any_matches(&self.excluded_columns, &[database, table, column])
+    /// Tables and columns by the patterns.
+    pub(super) fn tables(&self) -> &TableSelection {
+        &self.tables
     }
 
     /// Database, table and position of the entries of `tables` that name one table
     /// each, which is included.
     pub(super) fn named(&self) -> Vec<(String, String, usize)> {
-        let exact = self.tables.iter().enumerate().filter(|(_, pattern)| pattern.is_exact());
+        let exact = self.tables.tables().iter().enumerate().filter(|(_, pattern)| pattern.is_exact());
         let parts = exact.filter_map(|(position, _)| {
             let [database, table] = names::split(&self.config.tables[position])?.try_into().ok()?;
             Some((database, table, position))
         });
-        parts.filter(|(database, table, _)| self.includes(database, table)).collect()
+        parts.filter(|(database, table, _)| self.tables.includes(database, table)).collect()
     }
 
     /// True when the config names cursor columns.
@@ -100,10 +74,6 @@ impl<'a> Selection<'a> {
             row_limit: own.row_limit.or(general.row_limit),
         }
     }
-}
-
-fn any_matches(patterns: &[Pattern], names: &[&str]) -> bool {
-    patterns.iter().any(|pattern| pattern.matches(names))
 }
 
 fn is_of_the_system(database: &str) -> bool {

@@ -20,11 +20,11 @@ use super::failure::Failure;
 use super::greeting::{First, Greeting};
 use super::guard::Breach;
 use super::relay::{self, Told};
-use super::settings::{Config, SslMode};
+use super::settings::Config;
 use super::{MySql, sql};
 use crate::connectors::{Account, ConnectorError};
 use crate::egress::bridge::Bridge;
-use crate::egress::tls::{self, TlsError, TlsStream, Verification};
+use crate::egress::tls::{self, TlsError, TlsStream};
 use crate::egress::{DialError, Resolved};
 use crate::report::{Report, StageKind};
 
@@ -273,17 +273,8 @@ async fn secured(
     report: &mut Report,
 ) -> Result<Stream, ConnectorError> {
     let began = Instant::now();
-    let verification = match config.ssl_mode {
-        SslMode::Auto if resolved.is_loopback() => None,
-        SslMode::Auto | SslMode::VerifyFull => Some(Verification::Full),
-        SslMode::Require => Some(Verification::Chain),
-        SslMode::Disable => None,
-    };
-    let Some(verification) = verification else {
-        let hint = match config.ssl_mode {
-            SslMode::Disable => "plain text, since `sslMode` is `disable`",
-            SslMode::Auto | SslMode::Require | SslMode::VerifyFull => "plain text, since the server is on this machine",
-        };
+    let Some(verification) = config.ssl_mode.verification(resolved) else {
+        let hint = config.ssl_mode.reason_for_plain_text();
         report.ok_with(StageKind::Tls, began.elapsed(), "plain_text_allowed", hint);
         return Ok(Stream::Plain(stream));
     };

@@ -1,9 +1,10 @@
 //! Credentials and config of a MySQL connection.
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::json;
 
+use crate::connectors::logins::{self, SslMode};
 use crate::connectors::numbers;
 use crate::connectors::rows::RowMapping;
 use crate::connectors::rows::cursors;
@@ -20,27 +21,11 @@ const COLUMN: &str = "must be `database.table.column`; `*` stands for any charac
 #[derive(Deserialize)]
 pub struct Credentials {
     pub(super) host: String,
-    #[serde(deserialize_with = "port")]
+    #[serde(deserialize_with = "logins::port")]
     pub(super) port: u16,
     pub(super) username: String,
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "logins::secret")]
     pub(super) password: SecretString,
-}
-
-/// How much of TLS is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SslMode {
-    /// As `verify-full`, except that a server on loopback is spoken to in plain
-    /// text.
-    #[default]
-    Auto,
-    /// TLS with a verified chain; the name is not looked at.
-    Require,
-    /// TLS with a verified chain and name.
-    VerifyFull,
-    /// Plain text, wherever the server is.
-    Disable,
 }
 
 /// Everything that is not a credential.
@@ -86,28 +71,13 @@ impl TableOptions {
     }
 }
 
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(SecretString::from)
-}
-
-fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    numbers::optional_whole(deserializer)?
-        .and_then(|number| u16::try_from(number).ok())
-        .filter(|port| *port != 0)
-        .ok_or_else(|| serde::de::Error::custom("not a port"))
-}
-
-fn field(name: &'static str, kind: FieldType, title: &'static str, description: &'static str) -> Field {
-    Field { name, kind, required: false, title, description, default: None }
-}
-
 /// Fields of `credentials`.
 pub(super) fn auth_fields() -> Vec<Field> {
     let mut fields = vec![
-        field("host", FieldType::String, "Host", "Host name or address of the server"),
-        field("port", FieldType::Number, "Port", "TCP port, usually 3306"),
-        field("username", FieldType::String, "Username", "Account; it needs the right to read only"),
-        field("password", FieldType::Password, "Password", "Password of the account"),
+        Field::optional("host", FieldType::String, "Host", "Host name or address of the server"),
+        Field::optional("port", FieldType::Number, "Port", "TCP port, usually 3306"),
+        Field::optional("username", FieldType::String, "Username", "Account; it needs the right to read only"),
+        Field::optional("password", FieldType::Password, "Password", "Password of the account"),
     ];
     fields.iter_mut().for_each(|field| field.required = true);
     fields
@@ -115,14 +85,14 @@ pub(super) fn auth_fields() -> Vec<Field> {
 
 /// Fields of `config`.
 pub(super) fn config_fields() -> Vec<Field> {
-    let mut own = vec![field("table", FieldType::String, "Table", "Pattern `database.table`")];
+    let mut own = vec![Field::optional("table", FieldType::String, "Table", "Pattern `database.table`")];
     own[0].required = true;
     own.extend(templates());
     own.push(row_limit());
     let mut fields = vec![
         Field {
             default: Some(json!("auto")),
-            ..field(
+            ..Field::optional(
                 "sslMode",
                 FieldType::Enum(&["auto", "require", "verify-full", "disable"]),
                 "TLS",
@@ -130,11 +100,31 @@ pub(super) fn config_fields() -> Vec<Field> {
                  `verify-full`: the name too; `disable`: plain text",
             )
         },
-        field("rootCertificate", FieldType::String, "Root certificate", "PEM text; replaces the public authorities"),
-        field("databases", FieldType::StringList, "Databases", "Only these databases; `*` stands for any characters"),
-        field("tables", FieldType::StringList, "Tables", "Only these tables and views, as `database.table` with `*`"),
-        field("excludeTables", FieldType::StringList, "Tables to leave out", "As `database.table` with `*`"),
-        field("excludeColumns", FieldType::StringList, "Columns to leave out", "As `database.table.column` with `*`"),
+        Field::optional(
+            "rootCertificate",
+            FieldType::String,
+            "Root certificate",
+            "PEM text; replaces the public authorities",
+        ),
+        Field::optional(
+            "databases",
+            FieldType::StringList,
+            "Databases",
+            "Only these databases; `*` stands for any characters",
+        ),
+        Field::optional(
+            "tables",
+            FieldType::StringList,
+            "Tables",
+            "Only these tables and views, as `database.table` with `*`",
+        ),
+        Field::optional("excludeTables", FieldType::StringList, "Tables to leave out", "As `database.table` with `*`"),
+        Field::optional(
+            "excludeColumns",
+            FieldType::StringList,
+            "Columns to leave out",
+            "As `database.table.column` with `*`",
+        ),
         row_limit(),
     ];
     fields.extend(cursors::fields(
@@ -143,19 +133,19 @@ pub(super) fn config_fields() -> Vec<Field> {
     ));
     fields.extend(templates());
     let description = "The first whose `table` fits counts; what it leaves out is taken from above";
-    fields.push(field("tableOptions", FieldType::ObjectList(own), "Settings a table", description));
+    fields.push(Field::optional("tableOptions", FieldType::ObjectList(own), "Settings a table", description));
     fields
 }
 
 fn row_limit() -> Field {
-    field("rowLimit", FieldType::Number, "Row limit", "Most rows of a table, in the order of its key")
+    Field::optional("rowLimit", FieldType::Number, "Row limit", "Most rows of a table, in the order of its key")
 }
 
 fn templates() -> [Field; 3] {
     [
-        field("titleTemplate", FieldType::String, "Title", "Template over the row's columns: `{{ name }}`"),
-        field("bodyTemplate", FieldType::String, "Body", "Template of the text to search"),
-        field(
+        Field::optional("titleTemplate", FieldType::String, "Title", "Template over the row's columns: `{{ name }}`"),
+        Field::optional("bodyTemplate", FieldType::String, "Body", "Template of the text to search"),
+        Field::optional(
             "urlTemplate",
             FieldType::String,
             "Address",
@@ -221,11 +211,5 @@ fn has_parts(pattern: &str, parts: usize) -> bool {
 
 /// What of the config decides whom the credentials are shown to.
 pub(super) fn binding(config: &Config) -> String {
-    let mode = match config.ssl_mode {
-        SslMode::Auto => "auto",
-        SslMode::Require => "require",
-        SslMode::VerifyFull => "verify-full",
-        SslMode::Disable => "disable",
-    };
-    json!([mode, config.root_certificate]).to_string()
+    json!([config.ssl_mode.name(), config.root_certificate]).to_string()
 }

@@ -50,7 +50,7 @@ async fn check_objects(
         outcome = outcome.and(Err(ConnectorError::Invalid { field: format!("config.tables[{position}]"), reason }));
     }
     let mut tables: Vec<Table> =
-        all.into_iter().filter(|table| selection.includes(&table.schema, &table.name)).collect();
+        all.into_iter().filter(|table| selection.tables().includes(&table.schema, &table.name)).collect();
     if selection.has_cursors() {
         let layouts = layouts_of(session, limits, &tables).await?;
         if let Err(error) = selection.check_cursors(&tables, &layouts) {

@@ -213,7 +213,7 @@ async fn selected(
     selection: &Selection<'_>,
 ) -> Result<Vec<Table>, ConnectorError> {
     let mut tables = catalog::tables(session, limits.first_byte).await?;
-    tables.retain(|table| selection.includes(&table.schema, &table.name));
+    tables.retain(|table| selection.tables().includes(&table.schema, &table.name));
     Ok(tables)
 }
 

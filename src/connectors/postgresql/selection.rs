@@ -6,63 +6,37 @@ use super::catalog::{Column, Layout, Table};
 use super::cursor::Values;
 use super::settings::{Config, TableOptions};
 use crate::connectors::ConnectorError;
-use crate::connectors::rows::names::{self, Pattern};
+use crate::connectors::rows::names::Pattern;
+use crate::connectors::rows::selection::{self, TableSelection};
 
 /// The patterns of a config, read once.
 pub(super) struct Selection<'a> {
     config: &'a Config,
-    schemas: Vec<Pattern>,
-    tables: Vec<Pattern>,
-    excluded_tables: Vec<Pattern>,
-    excluded_columns: Vec<Pattern>,
+    tables: TableSelection,
     cursors: Vec<Pattern>,
 }
 
 impl<'a> Selection<'a> {
     /// Reads the patterns; they were checked when the config was stored.
     pub(super) fn new(config: &'a Config) -> Self {
-        let read = |patterns: &[String]| patterns.iter().filter_map(|pattern| Pattern::parse(pattern)).collect();
-        Self {
-            config,
-            schemas: read(&config.schemas),
-            tables: read(&config.tables),
-            excluded_tables: read(&config.exclude_tables),
-            excluded_columns: read(&config.exclude_columns),
-            cursors: read(&config.cursor_columns),
-        }
+        let tables = TableSelection::new(
+            is_of_the_system,
+            &config.schemas,
+            &config.tables,
+            &config.exclude_tables,
+            &config.exclude_columns,
+        );
+        Self { config, tables, cursors: selection::read(&config.cursor_columns) }
     }
 
-    /// True when the table is included. Without `tables`, all are.
-    pub(super) fn includes(&self, schema: &str, table: &str) -> bool {
-        !is_of_the_system(schema)
-            && (self.schemas.is_empty() || any_matches(&self.schemas, &[schema]))
-            && (self.tables.is_empty() || any_matches(&self.tables, &[schema, table]))
-            && !any_matches(&self.excluded_tables, &[schema, table])
-    }
-
-    /// The same for the path of a table.
-    pub(super) fn includes_path(&self, object: &str) -> bool {
-        match names::split(object).as_deref() {
-            Some([schema, table]) => self.includes(schema, table),
-            _ => false,
-        }
-    }
-
-    /// True when a table of the schema could be included.
-    pub(super) fn reaches_into(&self, schema: &str) -> bool {
-        !is_of_the_system(schema)
-            && (self.schemas.is_empty() || any_matches(&self.schemas, &[schema]))
-            && (self.tables.is_empty() || self.tables.iter().any(|pattern| pattern.begins(&[schema])))
-    }
-
-    /// True when the column is left out.
-    pub(super) fn leaves_out(&self, schema: &str, table: &str, column: &str) -> bool {
-        any_matches(&self.excluded_columns, &[schema, table, column])
+    /// Tables and columns by the patterns.
+    pub(super) fn tables(&self) -> &TableSelection {
+        &self.tables
     }
 
     /// True when the config names tables at all.
     pub(super) fn is_explicit(&self) -> bool {
-        !self.tables.is_empty()
+        !self.tables.tables().is_empty()
     }
 
     /// Positions in `tables` that name one table, which is not there.
@@ -71,6 +45,7 @@ impl<'a> Selection<'a> {
             pattern.is_exact() && !present.clone().any(|(schema, table)| pattern.matches(&[schema, table]))
         };
         self.tables
+            .tables()
             .iter()
             .enumerate()
             .filter(|(_, pattern)| is_missing(pattern))
@@ -130,10 +105,6 @@ impl<'a> Selection<'a> {
 
 fn names(pattern: &Pattern, table: &Table, column: &Column) -> bool {
     pattern.matches(&[&table.schema, &table.name, &column.name])
-}
-
-fn any_matches(patterns: &[Pattern], names: &[&str]) -> bool {
-    patterns.iter().any(|pattern| pattern.matches(names))
 }
 
 /// PostgreSQL keeps the prefix for itself.

@@ -17,9 +17,9 @@ use super::failure::Failure;
 use super::guard::Guarded;
 use super::horizon::Horizon;
 use super::object::LARGEST_ROW;
-use super::settings::{Config, Credentials, SslMode};
+use super::settings::{Config, Credentials};
 use crate::connectors::{Account, ConnectorError};
-use crate::egress::tls::{self, TlsError, TlsStream, Verification};
+use crate::egress::tls::{self, TlsError, TlsStream};
 use crate::egress::{DialError, Resolved};
 use crate::report::{Report, StageKind};
 
@@ -203,18 +203,8 @@ async fn secured(
     report: &mut Report,
     began: Instant,
 ) -> Result<Stream, ConnectorError> {
-    let verification = match config.ssl_mode {
-        SslMode::Auto if resolved.is_loopback() => None,
-        SslMode::Auto | SslMode::VerifyFull => Some(Verification::Full),
-        SslMode::Require => Some(Verification::Chain),
-        SslMode::Disable => None,
-    };
-    let Some(verification) = verification else {
-        let hint = if config.ssl_mode == SslMode::Disable {
-            "plain text, since `sslMode` is `disable`"
-        } else {
-            "plain text, since the server is on this machine"
-        };
+    let Some(verification) = config.ssl_mode.verification(resolved) else {
+        let hint = config.ssl_mode.reason_for_plain_text();
         report.ok_with(StageKind::Tls, began.elapsed(), "plain_text_allowed", hint);
         return Ok(Stream::Plain(stream));
     };

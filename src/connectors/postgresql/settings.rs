@@ -1,10 +1,12 @@
 //! Credentials and config of a PostgreSQL connection.
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::templates;
+use crate::connectors::logins::{self, SslMode};
+use crate::connectors::numbers;
 use crate::connectors::rows::cursors;
 use crate::connectors::rows::names::Pattern;
 use crate::connectors::{Field, FieldType};
@@ -24,28 +26,12 @@ const COLUMN: &str = "must be `schema.table.column`; `*` stands for any characte
 #[derive(Deserialize)]
 pub struct Credentials {
     pub(super) host: String,
-    #[serde(deserialize_with = "whole_number")]
+    #[serde(deserialize_with = "logins::port")]
     pub(super) port: u16,
     pub(super) database: String,
     pub(super) username: String,
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "logins::secret")]
     pub(super) password: SecretString,
-}
-
-/// How much of TLS is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SslMode {
-    /// As `verify-full`, except that a server on loopback is spoken to in plain
-    /// text.
-    #[default]
-    Auto,
-    /// TLS with a verified chain; the name is not looked at.
-    Require,
-    /// TLS with a verified chain and name.
-    VerifyFull,
-    /// Plain text, wherever the server is.
-    Disable,
 }
 
 /// Everything that is not a credential.
@@ -59,15 +45,15 @@ pub struct Config {
     pub(super) exclude_tables: Vec<String>,
     pub(super) exclude_columns: Vec<String>,
     pub(super) cursor_columns: Vec<String>,
-    #[serde(deserialize_with = "optional_whole_number")]
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub(super) cursor_overlap_seconds: Option<u64>,
-    #[serde(deserialize_with = "optional_whole_number")]
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub(super) reconcile_hours: Option<u64>,
-    #[serde(deserialize_with = "optional_whole_number")]
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub(super) row_limit: Option<u64>,
-    #[serde(deserialize_with = "optional_whole_number")]
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub(super) parallel_tables: Option<u64>,
-    #[serde(deserialize_with = "optional_whole_number")]
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub(super) max_retained_wal_mb: Option<u64>,
     pub(super) title_template: Option<String>,
     pub(super) body_template: Option<String>,
@@ -95,44 +81,13 @@ pub struct TableOptions {
     pub(super) title_template: Option<String>,
     pub(super) body_template: Option<String>,
     pub(super) url_template: Option<String>,
-    #[serde(deserialize_with = "optional_whole_number")]
+    #[serde(deserialize_with = "numbers::optional_whole")]
     pub(super) row_limit: Option<u64>,
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(SecretString::from)
-}
-
-/// A form may send `5432` as `5432.0` or `"5432"`.
-fn number_in(value: &Value) -> Option<u64> {
-    match value {
-        Value::Number(number) => number.as_u64().or_else(|| {
-            let float = number.as_f64()?;
-            (float.fract() == 0.0 && (0.0..9e15).contains(&float)).then_some(float as u64)
-        }),
-        Value::String(text) => text.parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    number_in(&Value::deserialize(deserializer)?)
-        .and_then(|number| u16::try_from(number).ok())
-        .filter(|port| *port != 0)
-        .ok_or_else(|| serde::de::Error::custom("not a port"))
-}
-
-fn optional_whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        value => number_in(&value).map(Some).ok_or_else(|| serde::de::Error::custom("not a whole number")),
-    }
 }
 
 /// Fields of `credentials`.
 pub(super) fn auth_fields() -> Vec<Field> {
-    let field =
-        |name, kind, title, description| Field { name, kind, required: true, title, description, default: None };
+    let field = Field::required;
     vec![
         field("host", FieldType::String, "Host", "Host name or address of the server"),
         field("port", FieldType::Number, "Port", "TCP port, usually 5432"),
@@ -144,8 +99,7 @@ pub(super) fn auth_fields() -> Vec<Field> {
 
 /// Fields of `config`.
 pub(super) fn config_fields() -> Vec<Field> {
-    let field =
-        |name, kind, title, description| Field { name, kind, required: false, title, description, default: None };
+    let field = Field::optional;
     let templates = || {
         vec![
             field("titleTemplate", FieldType::String, "Title", "Template over the row's columns: `{{ name }}`"),
@@ -270,11 +224,5 @@ fn has_parts(pattern: &str, parts: usize) -> bool {
 
 /// What of the config decides whom the credentials are shown to.
 pub(super) fn binding(config: &Config) -> String {
-    let mode = match config.ssl_mode {
-        SslMode::Auto => "auto",
-        SslMode::Require => "require",
-        SslMode::VerifyFull => "verify-full",
-        SslMode::Disable => "disable",
-    };
-    json!([mode, config.root_certificate]).to_string()
+    json!([config.ssl_mode.name(), config.root_certificate]).to_string()
 }

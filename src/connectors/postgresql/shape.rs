@@ -59,7 +59,7 @@ impl Shape {
         let mut shaped = Vec::new();
         let mut is_stable = true;
         for column in columns {
-            let visible = !selection.leaves_out(&table.schema, &table.name, &column.name);
+            let visible = !selection.tables().leaves_out(&table.schema, &table.name, &column.name);
             if visible || key.contains(&column.name) {
                 for part in [column.name.as_str(), column.type_name.as_str(), if visible { "shown" } else { "hidden" }]
                 {

@@ -24,8 +24,7 @@ pub const WESTERNMOST: Duration = Duration::from_secs(12 * 3_600);
 
 /// The fields of `config`; `columns` describes how columns are named.
 pub fn fields(columns: &'static str) -> Vec<Field> {
-    let field =
-        |name, kind, title, description| Field { name, kind, required: false, title, description, default: None };
+    let field = Field::optional;
     vec![
         field("cursorColumns", FieldType::StringList, "Columns that tell of changes", columns),
         field(

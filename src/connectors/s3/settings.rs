@@ -1,9 +1,10 @@
 //! Credentials and config of a bucket.
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::connectors::documents::choice::Choice;
+use crate::connectors::logins;
 use crate::connectors::{Field, FieldType};
 use crate::egress::http::Address;
 use crate::egress::tls;
@@ -16,15 +17,10 @@ const DEFAULT_REGION: &str = "us-east-1";
 #[serde(rename_all = "camelCase", default)]
 pub struct Credentials {
     pub(super) access_key_id: Option<String>,
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "logins::optional_secret")]
     pub(super) secret_access_key: Option<SecretString>,
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "logins::optional_secret")]
     pub(super) session_token: Option<SecretString>,
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
 }
 
 impl Credentials {
@@ -130,41 +126,37 @@ pub(super) fn given(setting: &Option<String>) -> Option<&str> {
     setting.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }
 
-fn field(name: &'static str, kind: FieldType, title: &'static str, description: &'static str) -> Field {
-    Field { name, kind, required: false, title, description, default: None }
-}
-
 pub(super) fn auth_fields() -> Vec<Field> {
     vec![
-        field(
+        Field::optional(
             "accessKeyId",
             FieldType::String,
             "Access key id",
             "Of a user who may list the bucket and read its files; empty for a bucket that everybody may read",
         ),
-        field("secretAccessKey", FieldType::Password, "Secret access key", "The secret of the access key"),
-        field("sessionToken", FieldType::Password, "Session token", "Only for temporary credentials"),
+        Field::optional("secretAccessKey", FieldType::Password, "Secret access key", "The secret of the access key"),
+        Field::optional("sessionToken", FieldType::Password, "Session token", "Only for temporary credentials"),
     ]
 }
 
 pub(super) fn config_fields() -> Vec<Field> {
     let mut fields = vec![
-        field("bucket", FieldType::String, "Bucket", "Name of the bucket"),
-        field("region", FieldType::String, "Region", "Region of the bucket, such as eu-central-1"),
-        field(
+        Field::optional("bucket", FieldType::String, "Bucket", "Name of the bucket"),
+        Field::optional("region", FieldType::String, "Region", "Region of the bucket, such as eu-central-1"),
+        Field::optional(
             "endpoint",
             FieldType::String,
             "Endpoint",
             "Address of a server other than Amazon's, such as https://storage.example:9000",
         ),
-        field(
+        Field::optional(
             "pathStyle",
             FieldType::Boolean,
             "Bucket in the path",
             "Whether requests name the bucket in the path rather than in the host; true where an endpoint is given",
         ),
-        field("prefix", FieldType::String, "Folder", "Folder of the bucket to read; all of it when empty"),
-        field(
+        Field::optional("prefix", FieldType::String, "Folder", "Folder of the bucket to read; all of it when empty"),
+        Field::optional(
             "rootCertificate",
             FieldType::String,
             "Root certificate",

@@ -141,14 +141,24 @@ impl Config {
 
 pub(super) fn fields() -> Vec<Field> {
     let mut fields = vec![
-        field("path", FieldType::String, "Database file", "Path of the file, below a folder that the server may read"),
-        field(
+        Field::optional(
+            "path",
+            FieldType::String,
+            "Database file",
+            "Path of the file, below a folder that the server may read",
+        ),
+        Field::optional(
             "tables",
             FieldType::StringList,
             "Tables",
             "Tables and views to read; * stands for any characters. All when empty",
         ),
-        field("excludeTables", FieldType::StringList, "Tables to leave out", "Patterns of tables that are not read"),
+        Field::optional(
+            "excludeTables",
+            FieldType::StringList,
+            "Tables to leave out",
+            "Patterns of tables that are not read",
+        ),
     ];
     fields[0].required = true;
     fields.extend(shared_fields());
@@ -156,34 +166,36 @@ pub(super) fn fields() -> Vec<Field> {
         "As table.column; * stands for any characters. Each change of a row must set it to a later time or a higher \
          number; then a sync reads only what changed",
     ));
-    let mut own = vec![field("table", FieldType::String, "Table", "Name or pattern of the tables that this is for")];
+    let mut own =
+        vec![Field::optional("table", FieldType::String, "Table", "Name or pattern of the tables that this is for")];
     own[0].required = true;
     own.extend(shared_fields());
     let description = "Settings that differ for some tables; the first entry that matches a table counts";
-    fields.push(field("tableOptions", FieldType::ObjectList(own), "Settings of single tables", description));
+    fields.push(Field::optional("tableOptions", FieldType::ObjectList(own), "Settings of single tables", description));
     fields
 }
 
 fn shared_fields() -> Vec<Field> {
     vec![
-        field(
+        Field::optional(
             "excludeColumns",
             FieldType::StringList,
             "Columns to leave out",
             "Patterns such as password or users.email",
         ),
-        field("rowLimit", FieldType::Number, "Row limit", "Most rows to read of a table, in the order of its key"),
-        field("titleTemplate", FieldType::String, "Title", "Template of the title, such as {{ name }}"),
-        field("bodyTemplate", FieldType::String, "Text", "Template of the text that is searched"),
-        field(
+        Field::optional(
+            "rowLimit",
+            FieldType::Number,
+            "Row limit",
+            "Most rows to read of a table, in the order of its key",
+        ),
+        Field::optional("titleTemplate", FieldType::String, "Title", "Template of the title, such as {{ name }}"),
+        Field::optional("bodyTemplate", FieldType::String, "Text", "Template of the text that is searched"),
+        Field::optional(
             "urlTemplate",
             FieldType::String,
             "Address",
             "Template of the address, such as https://shop.example/{{ id }}",
         ),
     ]
-}
-
-fn field(name: &'static str, kind: FieldType, title: &'static str, description: &'static str) -> Field {
-    Field { name, kind, required: false, title, description, default: None }
 }

@@ -1,9 +1,10 @@
 //! Credentials and config of a folder.
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::connectors::documents::choice::Choice;
+use crate::connectors::logins;
 use crate::connectors::{ConnectorError, Field, FieldType};
 use crate::egress::http::{Address, Authorization};
 use crate::egress::tls;
@@ -14,13 +15,8 @@ use crate::error::Violation;
 #[serde(default)]
 pub struct Credentials {
     username: Option<String>,
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "logins::optional_secret")]
     password: Option<SecretString>,
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
 }
 
 impl Credentials {
@@ -83,26 +79,27 @@ impl Config {
     }
 }
 
-fn field(name: &'static str, kind: FieldType, title: &'static str, description: &'static str) -> Field {
-    Field { name, kind, required: false, title, description, default: None }
-}
-
 pub(super) fn auth_fields() -> Vec<Field> {
     vec![
-        field("username", FieldType::String, "User name", "Empty for a folder that everybody may read"),
-        field("password", FieldType::Password, "Password", "Best an app password that can be taken back by itself"),
+        Field::optional("username", FieldType::String, "User name", "Empty for a folder that everybody may read"),
+        Field::optional(
+            "password",
+            FieldType::Password,
+            "Password",
+            "Best an app password that can be taken back by itself",
+        ),
     ]
 }
 
 pub(super) fn config_fields() -> Vec<Field> {
     let mut fields = vec![
-        field(
+        Field::optional(
             "url",
             FieldType::String,
             "Address of the folder",
             "Such as https://cloud.example/remote.php/dav/files/USER/Documents/",
         ),
-        field(
+        Field::optional(
             "rootCertificate",
             FieldType::String,
             "Root certificate",

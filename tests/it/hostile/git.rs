@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use gix::ObjectId;
-use gix::hash::{Kind as HashKind, hasher};
-use gix::objs::{Kind, compute_hash};
+use gix_hash::ObjectId;
+use gix_hash::{Kind as HashKind, hasher};
+use gix_object::{Kind, compute_hash};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use gix::objs::Kind;
+use gix_object::Kind;
 
 /// Bytes kept.
 const MOST_BYTES: usize = 16 * 1024 * 1024;

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 
 use flate2::{Decompress, FlushDecompress, Status};
-use gix::ObjectId;
-use gix::hash::{Hasher, Kind, hasher};
+use gix_hash::ObjectId;
+use gix_hash::{Hasher, Kind, hasher};
 
 use super::PackError;
 

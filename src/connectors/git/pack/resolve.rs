@@ -4,9 +4,9 @@ use std::fs::File;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use gix::ObjectId;
-use gix::hash::{Kind as HashKind, hasher};
-use gix::objs::{Kind, compute_hash};
+use gix_hash::ObjectId;
+use gix_hash::{Kind as HashKind, hasher};
+use gix_object::{Kind, compute_hash};
 
 use super::cache::Cache;
 use super::input::Input;
@@ -97,7 +97,7 @@ impl Scan {
         let entry = Entry { body: input.position, size, base, kind };
         let mut hasher = hasher(HashKind::Sha1);
         if let Some(kind) = kind {
-            hasher.update(&gix::objs::encode::loose_header(kind, size));
+            hasher.update(&gix_object::encode::loose_header(kind, size));
         }
         let mut head = Vec::new();
         let inflated = input.inflate(size, |piece| {

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use gix::hash::{Kind as HashKind, hasher};
-use gix::objs::compute_hash;
+use gix_hash::{Kind as HashKind, hasher};
+use gix_object::compute_hash;
 use proptest::prelude::*;
 
 use super::*;

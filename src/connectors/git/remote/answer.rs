@@ -1,7 +1,7 @@
 //! What a server answers, line by line.
 
 use bytes::{Bytes, BytesMut};
-use gix::ObjectId;
+use gix_hash::ObjectId;
 
 use super::{Abilities, Tip, invalid, odd, too_large};
 use crate::connectors::ConnectorError;
@@ -100,7 +100,7 @@ pub(super) fn reference(line: &Bytes) -> Result<Option<(String, Tip)>, Connector
     let mut words = text.split(' ');
     let (id, name) = words.next().zip(words.next()).ok_or_else(|| odd("a reference without a name"))?;
     let id_of = |hex: &str| {
-        let id = ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| id.kind() == gix::hash::Kind::Sha1);
+        let id = ObjectId::from_hex(hex.as_bytes()).ok().filter(|id| id.kind() == gix_hash::Kind::Sha1);
         id.ok_or_else(|| odd("a reference without an object"))
     };
     let mut commit = if id == "unborn" { None } else { Some(id_of(id)?) };

@@ -72,7 +72,7 @@ impl Selected {
     pub(super) async fn of(session: &Session, limits: Timeouts, config: &Config) -> Result<Self, ConnectorError> {
         let selection = Selection::new(config);
         let mut tables = catalog::tables(session, limits.first_byte).await?;
-        tables.retain(|table| selection.includes(&table.schema, &table.name));
+        tables.retain(|table| selection.tables().includes(&table.schema, &table.name));
         let ids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
         let row = answered(limits.first_byte, session.client.query_one(DEFINITIONS, &[&ids])).await?;
         let definitions = row.try_get(0).map_err(|error| Failure::from(error).into_error())?;
