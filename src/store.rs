@@ -10,6 +10,7 @@ pub mod connections;
 mod copy;
 mod credentials;
 mod deletion;
+mod direct;
 mod entities;
 mod fault;
 pub mod followers;
@@ -44,6 +45,8 @@ pub struct Store {
     /// For what must not wait behind a write: SQLite has one connection that
     /// writes, and a commit may take the disk's time.
     reading: Arc<DatabaseConnection>,
+    /// For what every call waits for, where the store is a file.
+    direct: Option<Arc<direct::Direct>>,
 }
 
 /// Why the store did not do what was asked.
@@ -76,8 +79,8 @@ impl Store {
     /// Opens `sqlite:///path/file.db` (made if missing, for its owner only) or
     /// `postgres://...`, and brings its schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let (database, reading) = open::open(url).await?;
-        Ok(Self { database: Arc::new(database), reading: Arc::new(reading) })
+        let open::Opened { database, reading, direct } = open::open(url).await?;
+        Ok(Self { database: Arc::new(database), reading: Arc::new(reading), direct: direct.map(Arc::new) })
     }
 
     /// Fails when the database does not answer.
@@ -102,6 +105,9 @@ impl Store {
     pub async fn close(self) {
         // An error here leaves nothing to save: what was committed is committed. Who
         // writes goes last, and folds SQLite's log into its file.
+        if let Some(direct) = &self.direct {
+            direct.close();
+        }
         let _ = self.reading.close_by_ref().await;
         let _ = self.database.close_by_ref().await;
     }

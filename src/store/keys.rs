@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait as _, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, Condition, ConnectionTrait as _, DbErr, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
+    QueryOrder as _, QueryResult, QuerySelect as _, Statement,
 };
 
 use crate::ids::{CollectionId, KeyId};
@@ -130,22 +130,29 @@ impl Store {
     pub async fn key_for_auth(&self, id: &KeyId) -> Result<Option<KeyForAuth>, StoreError> {
         let backend = self.database.get_database_backend();
         let sql = format!(
-            "SELECT k.*, g.collection_id, {} AS now FROM api_keys k \
+            "SELECT k.id, k.name, k.role, k.all_collections, k.hash, k.created_at, k.expires_at, k.last_used_at, \
+             k.revoked_at, g.collection_id, {} AS now FROM api_keys k \
              LEFT JOIN key_grants g ON g.key_id = k.id WHERE k.id = $1",
             store::now_expression(backend)
         );
-        let statement = Statement::from_sql_and_values(backend, sql, [id.as_str().into()]);
-        let rows = self.reading().query_all_raw(statement).await.map_err(fault)?;
-        let Some(first) = rows.first() else { return Ok(None) };
-        let row = api_key::Model::from_query_result(first, "").map_err(fault)?;
-        let hash = <[u8; 32]>::try_from(row.hash.as_slice()).map_err(damaged)?;
-        let now = first.try_get("", "now").map_err(fault)?;
+        let direct = self.direct.as_ref().and_then(|direct| direct.rows(&sql, id.as_str(), granted_directly));
+        let rows = match direct {
+            Some(rows) => rows,
+            None => {
+                let statement = Statement::from_sql_and_values(backend, sql, [id.as_str().into()]);
+                let rows = self.reading().query_all_raw(statement).await.map_err(fault)?;
+                rows.iter().map(granted).collect::<Result<_, _>>().map_err(fault)?
+            }
+        };
         let mut collections = Vec::new();
-        for row in &rows {
-            let collection: Option<String> = row.try_get("", "collection_id").map_err(fault)?;
+        let mut found = None;
+        for Granted { key, collection, now } in rows {
             collections.extend(collection.map(|id| id.parse()).transpose().map_err(damaged)?);
+            found = Some((key, now));
         }
-        Ok(Some(KeyForAuth { key: read(row, collections)?, hash, now }))
+        let Some((key, now)) = found else { return Ok(None) };
+        let hash = <[u8; 32]>::try_from(key.hash.as_slice()).map_err(damaged)?;
+        Ok(Some(KeyForAuth { key: read(key, collections)?, hash, now }))
     }
 
     /// Keys, newest first, after the one with this creation time and id; with
@@ -245,6 +252,36 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// A key beside one of its collections.
+struct Granted {
+    key: api_key::Model,
+    collection: Option<String>,
+    now: i64,
+}
+
+fn granted(row: &QueryResult) -> Result<Granted, DbErr> {
+    Ok(Granted {
+        key: api_key::Model::from_query_result(row, "")?,
+        collection: row.try_get("", "collection_id")?,
+        now: row.try_get("", "now")?,
+    })
+}
+
+fn granted_directly(row: &rusqlite::Row<'_>) -> rusqlite::Result<Granted> {
+    let key = api_key::Model {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        role: row.get("role")?,
+        all_collections: row.get("all_collections")?,
+        hash: row.get("hash")?,
+        created_at: row.get("created_at")?,
+        expires_at: row.get("expires_at")?,
+        last_used_at: row.get("last_used_at")?,
+        revoked_at: row.get("revoked_at")?,
+    };
+    Ok(Granted { key, collection: row.get("collection_id")?, now: row.get("now")? })
 }
 
 fn read(row: api_key::Model, mut collections: Vec<CollectionId>) -> Result<ApiKey, StoreError> {

@@ -11,6 +11,7 @@ use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynch
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
 
 use crate::store::StoreError;
+use crate::store::direct::Direct;
 use crate::store::fault::{fault, io_fault, refused, sqlx_fault};
 
 /// Key of the advisory lock under which servers migrate one after the other.
@@ -21,19 +22,29 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections to a SQLite file that only read.
 const READERS: u32 = 2;
 
-/// The database, and connections to it that only read.
-pub(super) async fn open(url: &str) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
+/// The ways to a database.
+pub(super) struct Opened {
+    /// Which writes.
+    pub(super) database: DatabaseConnection,
+    /// Which only read.
+    pub(super) reading: DatabaseConnection,
+    /// Which reads on the caller's thread; of a file only.
+    pub(super) direct: Option<Direct>,
+}
+
+/// Opens the database and brings its schema up to date.
+pub(super) async fn open(url: &str) -> Result<Opened, StoreError> {
     if let Some(path) = url.strip_prefix("sqlite://") {
         open_sqlite(Path::new(path)).await
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let database = open_postgres(url).await?;
-        Ok((database.clone(), database))
+        Ok(Opened { reading: database.clone(), database, direct: None })
     } else {
         Err(refused("the store's URL must begin with `sqlite://`, `postgres://` or `postgresql://`"))
     }
 }
 
-async fn open_sqlite(path: &Path) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
+async fn open_sqlite(path: &Path) -> Result<Opened, StoreError> {
     make_private(path).map_err(io_fault)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -69,7 +80,9 @@ async fn open_sqlite(path: &Path) -> Result<(DatabaseConnection, DatabaseConnect
         .connect_with(options.create_if_missing(false).read_only(true))
         .await
         .map_err(sqlx_fault)?;
-    Ok((database, SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)))
+    // Without it all is the same, and a little slower.
+    let direct = Direct::open(path).ok();
+    Ok(Opened { database, reading: SqlxSqliteConnector::from_sqlx_sqlite_pool(pool), direct })
 }
 
 /// Makes the file, readable by its owner only; SQLite gives the files that it
