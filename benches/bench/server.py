@@ -1,5 +1,6 @@
 """Our server: the program itself, driven over REST as anybody would."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -29,7 +30,6 @@ class Server:
             raise SystemExit(f"the server did not start: see {self.folder}/log")
         self.address = json.loads(line)["addresses"][0]
         self.pid = self.process.pid
-        self._door = None
 
     def __enter__(self):
         return self
@@ -51,10 +51,10 @@ class Server:
 
     def call(self, method, path, body=None, door=None):
         """One call; the reply's JSON. Anything but a success ends the benchmark."""
-        if door is None:
-            self._door = door = self._door or self.door()
-        response = self._send(door, method, path, body)
-        text = response.read()
+        # The server ends a connection that says nothing for long, so none is kept here.
+        with contextlib.closing(self.door()) if door is None else contextlib.nullcontext(door) as through:
+            response = self._send(through, method, path, body)
+            text = response.read()
         if response.status >= 300:
             raise SystemExit(f"{method} {path}: {response.status} {text.decode(errors='replace')}")
         return json.loads(text)
