@@ -2,6 +2,7 @@
 //! Nothing else sees all of it.
 
 pub mod admission;
+mod background;
 mod cors;
 mod failure;
 pub mod front;
@@ -45,6 +46,7 @@ use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Backoff, Workshop};
 
 use admission::{Admission, Allowance};
+use background::Background;
 pub use failure::StartError;
 use parts::Parts;
 pub use parts::openapi;
@@ -163,16 +165,19 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let name = format!("worker-{}", ulid::Ulid::new());
     let followers = Followers::new(engine.clone(), syncs.clone(), name.clone(), options.pace);
     let workshop = Workshop { engine, syncs: syncs.clone(), sessions, events, name, backoff: options.backoff };
-    let mut workers = worker::spawn(&workshop, config.workers, &stop);
-    workers.spawn(syncs.clone().refill(stop.clone()));
+    let background = Background::start().map_err(|error| StartError::Parts(error.into()))?;
+    let threads = background.handle();
+    let mut workers = worker::spawn(&workshop, config.workers, &stop, threads);
+    workers.spawn_on(syncs.clone().refill(stop.clone()), threads);
     workers.spawn(syncs.look_after(stop.clone()));
     let verified = stop.clone().run_until_cancelled_owned(async move { files.verify(known).await });
-    workers.spawn(async move {
+    let verified = async move {
         if let Some(Err(error)) = verified.await {
             warn!(error = &error as &dyn std::error::Error, "the indexes could not be read from end to end");
         }
-    });
-    workers.spawn(followers.look_after(stop.clone()));
+    };
+    workers.spawn_on(verified, threads);
+    workers.spawn_on(followers.look_after(stop.clone()), threads);
     workers.spawn(audit.clone().look_after(stop.clone()));
     if let Some(provider) = provider {
         workers.spawn(provider.look_after(stop.clone()));
@@ -197,6 +202,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         stop,
         doors,
         workers,
+        background,
         health,
         keys,
         audit,

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::background::Background;
 use super::tls::Tls;
 use crate::api;
 use crate::audit::Audit;
@@ -25,6 +26,7 @@ pub struct Running {
     pub(super) stop: CancellationToken,
     pub(super) doors: JoinSet<()>,
     pub(super) workers: JoinSet<()>,
+    pub(super) background: Background,
     pub(super) health: api::health::Health,
     pub(super) keys: Arc<Keys>,
     pub(super) audit: Arc<Audit>,
@@ -75,6 +77,7 @@ impl Running {
         if tokio::time::timeout(self.grace + Duration::from_secs(5), ended).await.is_err() {
             warn!("work was cut off at the end of the grace; leases will bring it back");
         }
+        self.background.close().await;
         self.keys.close().await;
         self.audit.close().await;
         self.store.close().await;
