@@ -310,7 +310,8 @@ mod tests {
                 drop(decoder.decode(&bytes, is_cut));
                 decoder.has_checksums = true;
                 if let Ok(Event { said: Said::Rows { rows: Some(rows), .. }, .. }) = decoder.decode(&bytes, is_cut) {
-                    drop(images::read(&rows, &columns, |_, _| {}));
+                    let mut reader = images::Reader::new(&rows, &columns);
+                    while let Some(Ok(Some(_))) = reader.as_mut().map(|reader| reader.next(&columns)) {}
                 }
             }
             Ok(())

@@ -112,27 +112,35 @@ fn column(number: u8, details: &mut Bytes<'_>) -> Option<Logged> {
     }
 }
 
-/// Reads rows, one after the other, as they were and as they are.
-pub(super) fn read<'a>(
-    rows: &Rows<'a>,
-    columns: &[Logged],
-    mut row: impl FnMut(Option<&[Field<'a>]>, Option<&[Field<'a>]>),
-) -> Result<(), Malformed> {
-    if rows.columns != columns.len() {
-        return Err(Malformed);
+/// Reads rows, one after the other.
+pub(super) struct Reader<'a> {
+    deed: Deed,
+    present: [&'a [u8]; 2],
+    left: Bytes<'a>,
+}
+
+/// A row as it was and as it is.
+pub(super) type Change<'a> = (Option<Vec<Field<'a>>>, Option<Vec<Field<'a>>>);
+
+impl<'a> Reader<'a> {
+    /// None where the rows are of another number of columns.
+    pub(super) fn new(rows: &Rows<'a>, columns: &[Logged]) -> Option<Self> {
+        let Rows { deed, present, columns: count, images } = *rows;
+        (count == columns.len()).then_some(Self { deed, present, left: Bytes(images) })
     }
-    let mut left = Bytes(rows.images);
-    while !left.0.is_empty() {
-        let before = left.0.len();
-        let old = if rows.deed == Deed::Inserted { None } else { Some(image(&mut left, rows.present[0], columns)?) };
-        let new = if rows.deed == Deed::Deleted { None } else { Some(image(&mut left, rows.present[1], columns)?) };
-        row(old.as_deref(), new.as_deref());
-        // A row of nothing has no end.
-        if left.0.len() == before {
-            return Err(Malformed);
+
+    /// The next row; none at the end.
+    pub(super) fn next(&mut self, columns: &[Logged]) -> Result<Option<Change<'a>>, Malformed> {
+        let before = self.left.0.len();
+        if before == 0 {
+            return Ok(None);
         }
+        let mut image = |present| image(&mut self.left, present, columns);
+        let old = if self.deed == Deed::Inserted { None } else { Some(image(self.present[0])?) };
+        let new = if self.deed == Deed::Deleted { None } else { Some(image(self.present[1])?) };
+        // A row of nothing has no end.
+        if self.left.0.len() == before { Err(Malformed) } else { Ok(Some((old, new))) }
     }
-    Ok(())
 }
 
 fn is_set(bits: &[u8], position: usize) -> bool {
@@ -308,14 +316,17 @@ mod tests {
     fn images_say_what_is_null_and_what_is_not_written() {
         let columns = columns(&[3, 15, 1], b"\x40\x00").unwrap();
         let images = b"\x02\x07\0\0\0\0\x09";
-        let rows = Rows { deed: Deed::Updated, present: [&[3], &[4]], columns: 3, images };
-        let mut seen = Vec::new();
-        read(&rows, &columns, |old, new| seen.push((old.unwrap().to_vec(), new.unwrap().to_vec()))).unwrap();
+        let read = |deed, present, images| {
+            let mut reader = Reader::new(&Rows { deed, present, columns: 3, images }, &columns).unwrap();
+            reader.next(&columns)
+        };
         let old = vec![Field::Value(b"\x07\0\0\0"), Field::Null, Field::Absent];
-        assert_eq!(seen, [(old, vec![Field::Absent, Field::Absent, Field::Value(b"\x09")])]);
-        let cut = Rows { deed: Deed::Inserted, present: [&[], &[7]], columns: 3, images: b"\0\x07" };
-        assert!(read(&cut, &columns, |_, _| {}).is_err());
-        let nothing = Rows { deed: Deed::Inserted, present: [&[], &[0]], columns: 3, images: b"x" };
-        assert!(read(&nothing, &columns, |_, _| {}).is_err());
+        let new = vec![Field::Absent, Field::Absent, Field::Value(b"\x09")];
+        assert_eq!(read(Deed::Updated, [&[3], &[4]], &images[..]), Ok(Some((Some(old), Some(new)))));
+        assert_eq!(read(Deed::Inserted, [&[], &[7]], b"\0\x07"), Err(Malformed), "cut");
+        assert_eq!(read(Deed::Inserted, [&[], &[0]], b"x"), Err(Malformed), "a row of nothing");
+        assert_eq!(read(Deed::Inserted, [&[], &[7]], b""), Ok(None));
+        let other = Rows { deed: Deed::Inserted, present: [&[], &[7]], columns: 4, images };
+        assert!(Reader::new(&other, &columns).is_none());
     }
 }

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::events::{self, Decoder, Deed, Malformed, Rows, Said};
 use super::gtid::{Id, Position};
-use super::images::{self, Field, Logged};
+use super::images::{self, Field, Logged, Reader};
 use super::statement::{Statement, names_any};
 use super::tables::{Role, Tables};
 use super::wire::{Packet, Wire};
@@ -23,8 +23,10 @@ use crate::connectors::following::gathering::{self, LONGEST_KEY, RowKey};
 use crate::connectors::mysql::failure::Failure;
 use crate::connectors::reading::Stopped;
 
-/// Tables that a log names between two ends of statements.
-const MOST_TABLES: usize = 4096;
+/// Tables, and columns of all of them, that a log describes between two ends of
+/// statements.
+const MOST_TABLES: usize = 1024;
+const MOST_COLUMNS: usize = 64 * 1024;
 
 pub(super) const PURGED: FollowEnd = FollowEnd::OutOfStep("the server's log has not what comes next any more");
 const DEFINED: FollowEnd = FollowEnd::OutOfStep("the definition of tables has changed");
@@ -137,21 +139,18 @@ impl Stream {
             }
             Said::Statement { database, text } => return self.statement(database, text, at_micros).await,
             Said::Table { id, table } => {
-                let role = self.tables.role(table.database, table.name);
-                if self.known.len() >= MOST_TABLES {
-                    return Err(malformed(Malformed));
-                }
-                match role {
-                    Some(role) => {
-                        drop(self.known.insert(id, Known { columns: self.recognized(&role, table.columns), role }))
+                self.known.remove(&id);
+                if let Some(role) = self.tables.role(table.database, table.name) {
+                    let columns = self.recognized(&role, table.columns);
+                    let known = self.known.values().filter_map(|known| known.columns.as_ref()).map(Vec::len);
+                    if self.known.len() >= MOST_TABLES || known.sum::<usize>() > MOST_COLUMNS {
+                        return Err(malformed(Malformed));
                     }
-                    None => drop(self.known.remove(&id)),
+                    self.known.insert(id, Known { role, columns });
                 }
             }
             Said::Rows { table, rows, is_last } => {
-                for event in self.rows(table, rows.as_ref()) {
-                    self.send(event).await?;
-                }
+                self.rows(table, rows.as_ref()).await?;
                 if is_last {
                     self.known.clear();
                 }
@@ -247,29 +246,37 @@ impl Stream {
         self.send(gathering::Event::Reached { place, at_micros: Some(at_micros) }).await
     }
 
-    /// What rows of a table mean.
-    fn rows(&self, table: u64, rows: Option<&Rows<'_>>) -> Vec<Event> {
-        let Some(Known { role, columns }) = self.known.get(&table) else { return Vec::new() };
-        let (Some(rows), Some(columns)) = (rows, columns) else {
+    /// Passes on which rows of a table changed.
+    async fn rows(&self, table: u64, rows: Option<&Rows<'_>>) -> Result<(), ConnectorError> {
+        let Some(Known { role, columns }) = self.known.get(&table) else { return Ok(()) };
+        let reader = rows
+            .zip(columns.as_ref())
+            .and_then(|(rows, columns)| Some((rows.deed, columns, Reader::new(rows, columns)?)));
+        let Some((deed, columns, mut reader)) = reader else {
             warn!("a change is too large or not what the catalogue says, so a sync has to look what it was");
-            return vec![gathering::Event::Untold];
+            return self.send(gathering::Event::Untold).await;
         };
-        let mut events = Vec::new();
-        let read = images::read(rows, columns, |old, new| {
-            if takes_others(role, rows.deed, old, new) {
-                events.push(gathering::Event::Untold);
-            }
-            let Some(table) = role.table else { return };
+        let mut is_untold = false;
+        loop {
+            let (old, new) = match reader.next(columns) {
+                Ok(Some(change)) => change,
+                Ok(None) => break,
+                Err(Malformed) => {
+                    is_untold = true;
+                    break;
+                }
+            };
+            let (old, new) = (old.as_deref(), new.as_deref());
+            is_untold |= takes_others(role, deed, old, new);
+            let Some(table) = role.table else { continue };
             for image in [old, new].into_iter().flatten() {
-                let key = self.key(table, columns, image, old);
-                events.push(key.map_or(gathering::Event::Untold, |key| gathering::Event::Row { table, key }));
+                match self.key(table, columns, image, old) {
+                    Some(key) => self.send(gathering::Event::Row { table, key }).await?,
+                    None => is_untold = true,
+                }
             }
-        });
-        if read.is_err() {
-            events.push(gathering::Event::Untold);
         }
-        events.dedup();
-        events
+        if is_untold { self.send(gathering::Event::Untold).await } else { Ok(()) }
     }
 
     /// The key of a row; what is not written is what it was in the old one.
