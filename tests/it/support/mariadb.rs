@@ -164,6 +164,8 @@ fn start_in(folder: &Path, port: u16, options: &str, at_end: &str) -> Running {
     let script = format!(
         r#"
         user=$(id -un)
+        # A server that starts removes what others have in a folder that they share.
+        export TMPDIR="{folder}"
         test -d "{folder}/data" || "{install}" --no-defaults --datadir="{folder}/data" --user=$user --auth-root-authentication-method=normal \
             --skip-test-db >"{folder}/log" 2>&1 || exit 1
         "{program}" --no-defaults --datadir="{folder}/data" --user=$user --port={port} --bind-address=127.0.0.1 \

@@ -54,18 +54,17 @@ async fn every_kind_of_key_and_value_is_followed() {
         CREATE TABLE numbers (a tinyint, b smallint unsigned, c mediumint, d bigint unsigned, y year, name text,
             PRIMARY KEY (a, b, c, d, y));
         CREATE TABLE texts (a varchar(300), b char(9) CHARACTER SET ascii, c varchar(20) CHARACTER SET utf8mb3,
-            name text, PRIMARY KEY (a(200), b, c), UNIQUE (b, c)) ;
+            name text, PRIMARY KEY (b, c));
         CREATE TABLE letters (a varchar(64) COLLATE utf8mb4_general_ci PRIMARY KEY, name text);
         CREATE TABLE bits (a binary(16), b varbinary(20), name text, PRIMARY KEY (a, b));
         CREATE TABLE moments (a date, b datetime(3), c timestamp(6), d datetime, name text, PRIMARY KEY (a, b, c, d));
         CREATE TABLE `odd ``one``` (`the key` int unsigned zerofill NOT NULL, v decimal(12, 3), w bit(9), e enum('x', 'y'),
             s set('p', 'q'), f float, g double, j json, h longblob, i time(2), u uuid, p point, z char(200),
-            o varchar(70000), k int AS (`the key` + 1) VIRTUAL, l int AS (`the key` + 2) STORED, UNIQUE (`the key`));
+            o varchar(5000), k int AS (`the key` + 1) VIRTUAL, l int AS (`the key` + 2) STORED, UNIQUE (`the key`));
         CREATE TABLE parts (id int, at int, name text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)
             (PARTITION a VALUES LESS THAN (10), PARTITION b VALUES LESS THAN MAXVALUE);
         CREATE TABLE versions (id int PRIMARY KEY, name text) WITH SYSTEM VERSIONING";
-    let fixture =
-        Fixture::followed(&statements.replace("PRIMARY KEY (a(200), b, c), UNIQUE (b, c)", "PRIMARY KEY (b, c)")).await;
+    let fixture = Fixture::followed(statements).await;
     let syncs = fixture.syncs().await;
     let changes = [
         "INSERT INTO numbers VALUES (-128, 65535, -8388608, 18446744073709551615, 2024, 'a'), (1, 2, 3, 4, 0, 'b')",
