@@ -226,13 +226,21 @@ impl Stream {
                     None => {}
                 }
             }
-            Statement::Definition if names_any(text, &self.tables.names) => return Ok(Some(DEFINED)),
+            Statement::Definition if self.is_of_ours(database, text) => return Ok(Some(DEFINED)),
             Statement::Definition => self.is_defined.store(true, Ordering::Relaxed),
         }
         if self.group.as_ref().is_some_and(|group| group.is_alone) {
             self.end_of_group(at_micros).await?;
         }
         Ok(None)
+    }
+
+    /// A definition may be about a table that matters: it names one, and is made in its
+    /// database or names that too.
+    fn is_of_ours(&self, database: &[u8], text: &[u8]) -> bool {
+        let Tables { names, databases, .. } = &*self.tables;
+        let is_there = databases.contains(&String::from_utf8_lossy(database).to_lowercase());
+        (is_there || names_any(text, databases)) && names_any(text, names)
     }
 
     async fn end_of_group(&mut self, at_micros: i64) -> Result<(), ConnectorError> {

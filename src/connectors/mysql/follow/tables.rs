@@ -43,6 +43,8 @@ pub(super) struct Tables {
     watched: HashMap<Name, Option<Vec<usize>>>,
     /// Names, in lower case, of everything whose definition matters.
     pub(super) names: HashSet<String>,
+    /// Names, in lower case, of the databases where it is.
+    pub(super) databases: HashSet<String>,
     pub(super) not_followed: usize,
     /// Of the list of the tables.
     pub(super) definitions: u64,
@@ -87,6 +89,7 @@ impl Tables {
             by_name: HashMap::new(),
             watched: HashMap::new(),
             names: HashSet::new(),
+            databases: HashSet::new(),
             not_followed: 0,
             definitions: definitions_of(&all),
         };
@@ -96,6 +99,7 @@ impl Tables {
         for table in &all {
             let name = (table.database.clone(), table.name.clone());
             tables.names.insert(table.name.to_lowercase());
+            tables.databases.insert(table.database.to_lowercase());
             let followed = match followable(session, limits, table, &selection).await? {
                 Some((followed, layout)) => {
                     layouts.insert(name.clone(), layout);
@@ -115,6 +119,7 @@ impl Tables {
         }
         for (name, columns) in referred {
             tables.names.insert(name.1.to_lowercase());
+            tables.databases.insert(name.0.to_lowercase());
             let layout = match layouts.remove(&name) {
                 Some(layout) => Some(layout),
                 None => layout_by_name(session, limits, &name).await?,
