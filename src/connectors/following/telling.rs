@@ -82,8 +82,11 @@ pub(in crate::connectors) trait Source: Send {
     }
 }
 
-/// Where a stream says what it has read, and its other end. Bounded.
-pub(in crate::connectors) fn events<T, P>() -> (mpsc::Sender<Event<T, P>>, mpsc::Receiver<Event<T, P>>) {
+/// Where a stream says what it has read, and its other end.
+type Ends<T, P> = (mpsc::Sender<Event<T, P>>, mpsc::Receiver<Event<T, P>>);
+
+/// A way from a stream to whoever tells. Bounded.
+pub(in crate::connectors) fn events<T, P>() -> Ends<T, P> {
     mpsc::channel(EVENTS)
 }
 

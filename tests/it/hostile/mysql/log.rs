@@ -67,14 +67,12 @@ async fn tampered(target: u16, tampering: Tampering) -> (u16, JoinSet<()>) {
                         return;
                     }
                     let kind = if is_log.load(Ordering::SeqCst) { body.get(5).copied() } else { None };
-                    match kind {
-                        Some(19) => table = body.clone(),
-                        Some(23..=25) if is_due.swap(false, Ordering::SeqCst) => {
-                            if tamper(tampering, &table, &body, &mut to_service).await.is_err() {
-                                return;
-                            }
-                        }
-                        _ => {}
+                    if kind == Some(19) {
+                        table.clone_from(&body);
+                    }
+                    let is_first_change = matches!(kind, Some(23..=25)) && is_due.swap(false, Ordering::SeqCst);
+                    if is_first_change && tamper(tampering, &table, &body, &mut to_service).await.is_err() {
+                        return;
                     }
                     if to_service.write_all(&packet(number, &body)).await.is_err() {
                         return;
