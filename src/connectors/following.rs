@@ -7,6 +7,9 @@
 //! least once, and what is told of a row is at least as new as the change: so
 //! the index comes to be what the source is.
 
+pub(super) mod gathering;
+pub(super) mod telling;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -76,6 +79,8 @@ pub struct FollowRequest {
     pub place: Place,
     /// The ground that the index is in step with.
     pub ground: String,
+    /// From where on changes are to be told.
+    pub position: String,
 }
 
 /// What is told.

@@ -6,6 +6,7 @@ mod check;
 mod columns;
 mod cursor;
 mod failure;
+mod follow;
 mod greeting;
 mod guard;
 mod object;
@@ -20,6 +21,7 @@ mod values;
 
 use async_trait::async_trait;
 
+use super::following::{FollowEnd, FollowRequest, Footing, Place, Preparation, Telling};
 use super::reading::{Output, ReadRequest};
 use super::rows::names;
 use super::{Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, RecordError, SourceObject, Spec};
@@ -46,7 +48,7 @@ impl Connector for MySql {
             description: "Connect to MySQL and MariaDB databases",
             auth_methods: &[AuthMethod::Credentials],
             labels: &["database"],
-            supports_continuous: false,
+            supports_continuous: true,
             auth_fields: settings::auth_fields(),
             config_fields: settings::config_fields(),
             mapper_version: 1,
@@ -120,6 +122,33 @@ impl Connector for MySql {
         record: &RawRecord,
     ) -> Result<Document, RecordError> {
         shape.decode(object, record)
+    }
+
+    async fn prepare_following(
+        &self,
+        account: &Account<Self>,
+        place: &Place,
+        known: Option<&Footing>,
+    ) -> Result<Preparation, ConnectorError> {
+        follow::prepare(account, place, known).await
+    }
+
+    async fn follow(
+        &self,
+        account: &Account<Self>,
+        request: FollowRequest,
+        telling: Telling,
+    ) -> Result<FollowEnd, ConnectorError> {
+        follow::follow(account, request, telling).await
+    }
+
+    async fn check_following(
+        &self,
+        account: &Account<Self>,
+        place: Option<&Place>,
+        report: &mut Report,
+    ) -> Result<(), ConnectorError> {
+        follow::check(account, place, report).await
     }
 }
 

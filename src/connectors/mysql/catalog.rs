@@ -94,8 +94,10 @@ pub(super) async fn layout(session: &mut Session, table: &Table) -> Result<Layou
         let (schema, name) = (equals("TABLE_SCHEMA", &table.database), equals("TABLE_NAME", &table.name));
         format!("FROM information_schema.{catalogue} WHERE {schema} AND {name}")
     };
-    let statement =
-        format!("SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME {} ORDER BY ORDINAL_POSITION", of_it("COLUMNS"));
+    let statement = format!(
+        "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, COLUMN_TYPE {} ORDER BY ORDINAL_POSITION",
+        of_it("COLUMNS")
+    );
     let rows = session.all(&statement, MOST_COLUMNS).await?;
     let mut columns = rows.iter().map(column_of).collect::<Result<Vec<_>, _>>()?;
     let statement = format!(
@@ -116,6 +118,7 @@ fn column_of(row: &Row) -> Result<Column, Failure> {
         name: text(row, 0)?,
         kind: Kind::of(&text(row, 1)?),
         is_converted: !(charset.is_empty() || charset.starts_with("utf8") || charset == "ascii"),
+        is_unsigned: text(row, 3)?.contains("unsigned"),
     })
 }
 
@@ -184,7 +187,8 @@ mod tests {
     }
 
     fn columns() -> Vec<Column> {
-        let column = |name: &str| Column { name: name.to_owned(), kind: Kind::Integer, is_converted: false };
+        let column =
+            |name: &str| Column { name: name.to_owned(), kind: Kind::Integer, is_converted: false, is_unsigned: false };
         ["a", "b", "c"].map(column).to_vec()
     }
 

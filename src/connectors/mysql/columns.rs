@@ -61,6 +61,7 @@ pub(super) struct Column {
     pub(super) kind: Kind,
     /// Its character set is not one that we receive texts in.
     pub(super) is_converted: bool,
+    pub(super) is_unsigned: bool,
 }
 
 impl Column {
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     fn column(data_type: &str) -> Column {
-        Column { name: "a`b".to_owned(), kind: Kind::of(data_type), is_converted: false }
+        Column { name: "a`b".to_owned(), kind: Kind::of(data_type), is_converted: false, is_unsigned: false }
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod number {
     pub(super) const RESOURCES: u16 = 1226;
     pub(super) const SPECIFIC_DENIED: u16 = 1227;
     pub(super) const OLD_METHOD: u16 = 1251;
+    pub(super) const LOG: u16 = 1236;
     pub(super) const INTERRUPTED: u16 = 1317;
     pub(super) const VIEW_INVALID: u16 = 1356;
     pub(super) const TABLE_CHANGED: u16 = 1412;
@@ -140,6 +141,16 @@ impl Failure {
     /// There is no such object.
     pub(super) fn is_missing(&self) -> bool {
         self.is(&[number::NO_TABLE])
+    }
+
+    /// The log cannot be read from where it was asked for.
+    pub(super) fn is_purged(&self) -> bool {
+        self.is(&[number::LOG])
+    }
+
+    /// As the error of a stream, which has ended in any case.
+    pub(super) fn into_stream_error(self) -> ConnectorError {
+        Self { fatal: true, ..self }.into_error()
     }
 
     /// As the error of a whole pass.

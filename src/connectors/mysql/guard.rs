@@ -122,6 +122,11 @@ impl Guard {
         self.phase == Phase::Login
     }
 
+    /// True while it is our turn.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
     /// Largest packet that the server may send now.
     pub(super) fn largest(&self) -> usize {
         match self.phase {

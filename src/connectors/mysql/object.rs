@@ -54,7 +54,7 @@ impl From<Failure> for ObjectError {
     }
 }
 
-const ODD: ObjectError = ObjectError::Object("read_failed", "the server sent rows that were not asked for");
+pub(super) const ODD: ObjectError = ObjectError::Object("read_failed", "the server sent rows that were not asked for");
 
 /// Where a pass that broke off had come to.
 #[derive(Debug, Serialize, Deserialize)]

@@ -171,6 +171,30 @@ impl Plan {
         Some(format!("{} >= {} AND ({})", names[0], values[0], behind.join(" OR ")))
     }
 
+    /// A condition for the rows of these keys, each of as many texts as the key has
+    /// columns; none where one cannot be written.
+    pub(super) fn with_keys(&self, keys: &[Vec<String>]) -> Option<String> {
+        let names: Vec<String> = self.key.iter().map(|column| sql::identifier(&column.name)).collect();
+        let values = |key: &Vec<String>| -> Option<Vec<String>> {
+            let is_whole = key.len() == self.key.len() && !key.is_empty();
+            is_whole.then(|| self.key.iter().zip(key).map(|(column, text)| column.place(text)).collect()).flatten()
+        };
+        let values: Vec<Vec<String>> = keys.iter().map(values).collect::<Option<_>>()?;
+        if let [name] = names.as_slice() {
+            return Some(format!("{name} IN ({})", values.concat().join(", ")));
+        }
+        let row = |values: &Vec<String>| {
+            let same: Vec<String> = names.iter().zip(values).map(|(name, value)| format!("{name} = {value}")).collect();
+            format!("({})", same.join(" AND "))
+        };
+        Some(format!("({})", values.iter().map(row).collect::<Vec<_>>().join(" OR ")))
+    }
+
+    /// The columns of the key.
+    pub(super) fn key(&self) -> &[Column] {
+        &self.key
+    }
+
     /// Where a row lies; none where that cannot be said.
     pub(super) fn place_of(&self, row: &Row) -> Option<Vec<String>> {
         let values = row.get(1..=self.key.len())?.iter();
@@ -221,7 +245,7 @@ fn salt_of(key: &[Column], columns: &[Column]) -> u64 {
     let mut hasher = Xxh3::new();
     for (part, columns) in [("key", key), ("columns", columns)] {
         hasher.update(part.as_bytes());
-        for Column { name, kind, is_converted: _ } in columns {
+        for Column { name, kind, is_converted: _, is_unsigned: _ } in columns {
             hasher.update(&(name.len() as u64).to_le_bytes());
             hasher.update(name.as_bytes());
             hasher.update(format!("{kind:?}").as_bytes());
@@ -236,7 +260,7 @@ mod tests {
     use crate::connectors::mysql::settings::Config;
 
     fn column(name: &str, kind: Kind) -> Column {
-        Column { name: name.to_owned(), kind, is_converted: false }
+        Column { name: name.to_owned(), kind, is_converted: false, is_unsigned: false }
     }
 
     fn plan(columns: Vec<Column>, key: Vec<usize>) -> Plan {
@@ -267,6 +291,11 @@ mod tests {
         let place = plan.place_of(&read).unwrap();
         assert_eq!(plan.behind(&place).unwrap(), "`a` >= 7 AND ((`a` > 7) OR (`a` = 7 AND `b` > _utf8mb4 x'78'))");
         assert_eq!(plan.behind(&["7 OR 1".to_owned(), "x".to_owned()]), None);
+        let keys = [place.clone(), vec!["8".to_owned(), String::new()]];
+        let condition = "((`a` = 7 AND `b` = _utf8mb4 x'78') OR (`a` = 8 AND `b` = _utf8mb4 x''))";
+        assert_eq!(plan.with_keys(&keys).as_deref(), Some(condition));
+        assert_eq!(plan.with_keys(&[vec!["1) OR (1".to_owned(), String::new()]]), None);
+        assert_eq!(plan.with_keys(&keys[..0]).as_deref(), Some("()"));
         assert_eq!(plan.behind(&place[..1]), None);
     }
 

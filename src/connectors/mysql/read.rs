@@ -164,7 +164,8 @@ pub(super) async fn selected(
     Ok(tables)
 }
 
-fn hidden(database: String, name: String) -> Table {
+/// A table that is named and not shown.
+pub(super) fn hidden(database: String, name: String) -> Table {
     Table {
         database,
         name,

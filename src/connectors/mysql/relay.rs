@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, copy_buf};
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::guard::{Breach, Guard};
 
@@ -37,23 +39,76 @@ pub(super) async fn read_packet<S: AsyncRead + Unpin>(
     Ok((header[3], body))
 }
 
-/// Carries packets until either end is gone, or the server does what none may do.
-/// The driver gets the greeting first.
-pub(super) async fn carry<S>(driver: UnixStream, server: S, greeting: Vec<u8>, is_encrypted: bool, told: Told)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+/// A stream to a server.
+pub(super) trait Carried: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Carried for S {}
+
+/// What carries between driver and server. The conversation ends when dropped: a query
+/// under way would else be read to its end.
+pub(super) struct Relay {
+    task: JoinHandle<Option<Box<dyn Carried>>>,
+    leave: Option<oneshot::Sender<()>>,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Relay {
+    /// Begins to carry; the driver gets the greeting first.
+    pub(super) fn start(
+        driver: UnixStream,
+        server: impl Carried + 'static,
+        greeting: Vec<u8>,
+        is_encrypted: bool,
+        told: Told,
+    ) -> Self {
+        let (leave, left) = oneshot::channel();
+        let task = tokio::spawn(carry(driver, Box::new(server), greeting, is_encrypted, told, left));
+        Self { task, leave: Some(leave) }
+    }
+
+    /// The stream to the server, where it is our turn to speak; the driver has no
+    /// connection any more.
+    pub(super) async fn take_over(mut self) -> Option<Box<dyn Carried>> {
+        self.leave.take()?.send(()).ok()?;
+        (&mut self.task).await.ok().flatten()
+    }
+}
+
+/// Carries packets until either end is gone, or the server does what none may do, or
+/// somebody else is to speak with the server.
+async fn carry(
+    driver: UnixStream,
+    server: Box<dyn Carried>,
+    greeting: Vec<u8>,
+    is_encrypted: bool,
+    told: Told,
+    left: oneshot::Receiver<()>,
+) -> Option<Box<dyn Carried>> {
     let talk = Talk { guard: Mutex::new(Guard::new(is_encrypted)), shift: u8::from(is_encrypted), told };
     let (from_driver, to_driver) = driver.into_split();
-    let (from_server, to_server) = tokio::io::split(server);
-    let down = async {
-        let mut to_driver = BufWriter::with_capacity(BUFFER, to_driver);
-        write_packet(&mut to_driver, 0, &greeting).await?;
-        talk.down(BufReader::with_capacity(BUFFER, from_server), to_driver).await
+    let (from_server, mut to_server) = tokio::io::split(server);
+    let mut from_server = BufReader::with_capacity(BUFFER, from_server);
+    let is_left = {
+        let down = async {
+            let mut to_driver = BufWriter::with_capacity(BUFFER, to_driver);
+            write_packet(&mut to_driver, 0, &greeting).await?;
+            talk.down(&mut from_server, to_driver).await
+        };
+        let up = talk.up(from_driver, &mut to_server);
+        // Why a stream ended, the driver sees by itself.
+        tokio::select! {
+            ended = down => { drop::<std::io::Result<()>>(ended); false }
+            ended = up => { drop::<std::io::Result<()>>(ended); false }
+            left = left => left.is_ok(),
+        }
     };
-    let up = talk.up(from_driver, to_server);
-    // Why a stream ended, the driver sees by itself.
-    drop::<std::io::Result<()>>(tokio::select! { ended = down => ended, ended = up => ended });
+    let is_our_turn = is_left && talk.guard().is_idle() && from_server.buffer().is_empty();
+    is_our_turn.then(|| from_server.into_inner().unsplit(to_server))
 }
 
 /// A conversation under way.
@@ -76,7 +131,7 @@ impl Talk {
         breach.into()
     }
 
-    async fn down<R, W>(&self, mut server: BufReader<R>, mut driver: W) -> std::io::Result<()>
+    async fn down<R, W>(&self, mut server: &mut BufReader<R>, mut driver: W) -> std::io::Result<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -112,7 +167,7 @@ impl Talk {
         }
     }
 
-    async fn up<R, W>(&self, mut driver: R, mut server: W) -> std::io::Result<()>
+    async fn up<R, W>(&self, mut driver: R, server: &mut W) -> std::io::Result<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -129,13 +184,17 @@ impl Talk {
                 body.iter_mut().zip(with_tls).for_each(|(byte, bit)| *byte |= bit);
             }
             let shift = if is_at_login { self.shift } else { 0 };
-            write_packet(&mut server, number.wrapping_add(shift), &body).await?;
+            write_packet(server, number.wrapping_add(shift), &body).await?;
             server.flush().await?;
         }
     }
 }
 
-async fn write_packet<W: AsyncWrite + Unpin>(stream: &mut W, number: u8, body: &[u8]) -> std::io::Result<()> {
+pub(super) async fn write_packet<W: AsyncWrite + Unpin + ?Sized>(
+    stream: &mut W,
+    number: u8,
+    body: &[u8],
+) -> std::io::Result<()> {
     // Every body was read within limits that three bytes hold.
     let [low, middle, high, ..] = (body.len() as u32).to_le_bytes();
     stream.write_all(&[low, middle, high, number]).await?;

@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, QueryResult, TextProtocol};
 use secrecy::ExposeSecret;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
 use super::cursor::Horizon;
 use super::failure::Failure;
 use super::greeting::{First, Greeting};
 use super::guard::Breach;
-use super::relay::{self, Told};
+use super::relay::{self, Carried, Relay, Told};
 use super::settings::Config;
 use super::{MySql, sql};
 use crate::connectors::{Account, ConnectorError};
@@ -50,18 +49,11 @@ const VALUE: usize = 40;
 pub(super) struct Session {
     conn: Conn,
     told: Told,
-    relay: JoinHandle<()>,
+    relay: Relay,
     pub(super) is_mariadb: bool,
     /// How far back what ends after the snapshot may have begun, where cursor columns
     /// ask for it.
     pub(super) horizon: Option<Horizon>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // A query under way would else be read to its end.
-        self.relay.abort();
-    }
 }
 
 /// A row as the server wrote it: one text a column, none for NULL.
@@ -124,6 +116,25 @@ impl Session {
     /// Runs a statement without rows.
     pub(super) async fn run(&mut self, statement: &str) -> Result<(), Failure> {
         self.all(statement, 0).await.map(drop)
+    }
+
+    /// Ends the transaction and gives the stream behind it, where the server waits for
+    /// the next command.
+    pub(super) async fn into_stream(mut self) -> Result<Box<dyn Carried>, Failure> {
+        self.run("COMMIT").await?;
+        let Self { conn: _driver, told: _, relay, is_mariadb: _, horizon: _ } = self;
+        relay.take_over().await.ok_or_else(|| Failure::broken("the server spoke out of turn"))
+    }
+
+    /// A snapshot of now, in the place of the one before.
+    pub(super) async fn new_snapshot(&mut self) -> Result<(), Failure> {
+        self.run("COMMIT").await?;
+        self.run(sql::SNAPSHOT).await
+    }
+
+    /// Ends the snapshot, which would keep the server from cleaning up.
+    pub(super) async fn leave_snapshot(&mut self) -> Result<(), Failure> {
+        self.run("COMMIT").await
     }
 
     /// Ends the transaction, so that the server need not wonder.
@@ -321,7 +332,7 @@ async fn log_in<S>(
     account: &Account<MySql>,
 ) -> Result<Session, Failure>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Carried + 'static,
 {
     let Account { credentials, config, resources: _ } = account;
     let has_cursors = !config.cursor_columns.is_empty();
@@ -344,8 +355,7 @@ where
     let (accepted, driver) = (bridge.accept(), Conn::new(options));
     let carrying = async {
         let driver = accepted.await.map_err(|_| Failure::broken("the driver did not come"))?;
-        let carry = relay::carry(driver, stream, greeting.for_driver(), is_encrypted, told.clone());
-        Ok::<_, Failure>(tokio::spawn(carry))
+        Ok::<_, Failure>(Relay::start(driver, stream, greeting.for_driver(), is_encrypted, told.clone()))
     };
     let driver = async { driver.await.map_err(|error| explained(error.into(), &told)) };
     let (relay, conn) = tokio::try_join!(carrying, driver)?;

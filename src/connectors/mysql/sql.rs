@@ -1,5 +1,8 @@
 //! The only place that writes names and values into statements.
 
+/// Takes a snapshot.
+pub(super) const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
 /// Everything that would let the server or the account decide how values look, or how
 /// long we may take, is set here; then the snapshot is taken.
 pub(super) fn settings(is_mariadb: bool) -> [&'static str; 5] {
@@ -9,7 +12,7 @@ pub(super) fn settings(is_mariadb: bool) -> [&'static str; 5] {
          sql_big_selects = 1, net_write_timeout = 3600, lock_wait_timeout = 30",
         if is_mariadb { "SET SESSION max_statement_time = 0" } else { "SET SESSION max_execution_time = 0" },
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        SNAPSHOT,
     ]
 }
 

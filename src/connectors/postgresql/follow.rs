@@ -129,7 +129,8 @@ pub(super) async fn follow(
     request: FollowRequest,
     telling: Telling,
 ) -> Result<FollowEnd, ConnectorError> {
-    let FollowRequest { place, ground: known } = request;
+    // The slot knows the position.
+    let FollowRequest { place, ground: known, position: _ } = request;
     let limits = account.resources.dialer.timeouts();
     let limit = limits.first_byte;
     let session = session::open(account, &mut Report::default()).await?;
@@ -159,7 +160,7 @@ pub(super) async fn follow(
     let last = if ground == known { None } else { Some(slot::end_of_log(&session, limit).await?) };
     let definitions = selected.definitions;
     let position = slot.confirmed.unwrap_or_default();
-    Teller::new(account, session, place, definitions, tables, telling, position, last).run(wire).await
+    Teller::new(account, session, place, definitions, last).run(wire, tables, telling, position).await
 }
 
 /// What of a ground says which server it is, and since when it runs.

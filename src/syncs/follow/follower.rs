@@ -236,7 +236,8 @@ impl Follower {
             None if is_empty => "the index has nothing",
             None => {
                 let ground = row.ground.clone().unwrap_or(prepared.ground);
-                return Ok(Some(Prepared { ground, ..prepared }));
+                let position = row.position.clone().unwrap_or(prepared.position);
+                return Ok(Some(Prepared { ground, position, ..prepared }));
             }
         };
         info!(reason, "a sync brings the index in step");

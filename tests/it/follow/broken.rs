@@ -16,11 +16,11 @@ async fn a_server_that_was_away_takes_in_what_it_missed_without_a_sync() {
     let mut fixture = Fixture::followed(ROWS).await;
     let syncs = fixture.syncs().await;
     for round in 0..2 {
-        fixture.server.stop().await;
+        fixture.connected.server.stop().await;
         let change =
             format!("UPDATE t SET n = -{round} - 1 WHERE id % 7 = {round}; DELETE FROM t WHERE id = {round} + 50");
         fixture.execute(&change).await;
-        fixture.server = fixture.server.restart().await;
+        fixture.connected.server = fixture.connected.server.restart().await;
         fixture.until_exact(&["t"], PATIENT).await;
     }
     assert_eq!(fixture.syncs().await, syncs, "no sync was needed");

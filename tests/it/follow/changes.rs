@@ -189,19 +189,14 @@ async fn until_shown(fixture: &Fixture, question: &str, answer: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_of_any_size_is_followed() {
     let fixture = Fixture::followed(ROWS).await;
-    let count = async || {
-        let path = format!("/api/v1/collections/{}", fixture.collection);
-        let body = fixture.server.get(&path).await.ok();
-        body["collection"]["itemCount"].as_str().unwrap_or_else(|| panic!("{body:#}")).to_owned()
-    };
     for (change, expected) in [
         ("INSERT INTO t SELECT n, 'name ' || n, n FROM generate_series(1001, 31000) n", "30200"),
         ("DELETE FROM t WHERE id > 200", "200"),
     ] {
         fixture.execute(change).await;
         let deadline = std::time::Instant::now() + PATIENT;
-        while count().await != expected {
-            assert!(std::time::Instant::now() < deadline, "{change}: {}", count().await);
+        while fixture.count().await != expected {
+            assert!(std::time::Instant::now() < deadline, "{change}: {}", fixture.count().await);
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }

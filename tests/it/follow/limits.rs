@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::fixture::{Fixture, PATIENT};
 use crate::support::postgres::OwnCluster;
@@ -10,20 +10,12 @@ use crate::support::postgres::OwnCluster;
 const ROWS: &str = "CREATE TABLE t (id int PRIMARY KEY, name text, n int);
     INSERT INTO t SELECT n, 'name ' || n, n FROM generate_series(1, 200) n;";
 
-/// The stages of a test that are about following: code and hint.
-async fn stages(fixture: &Fixture) -> Vec<(String, String)> {
-    let body = fixture.server.post(&fixture.path("/test"), json!({})).await.ok();
-    let stages = body["report"]["stages"].as_array().unwrap_or_else(|| panic!("{body:#}")).iter();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    stages.filter(|stage| stage["kind"] == "follow").map(|stage| (text(&stage["code"]), text(&stage["hint"]))).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_keeps_too_much_is_freed_and_syncs_take_over() {
     let fixture = Fixture::new(ROWS, json!({"maxRetainedWalMb": 20})).await;
     fixture.follow().await;
     fixture.until_followed().await;
-    let found = stages(&fixture).await;
+    let found = fixture.stages().await;
     assert!(found.iter().any(|(code, hint)| code == "slot_healthy" && hint.contains("of 20 MB")), "{found:?}");
     // A transaction that stays open keeps the log from where it began.
     let open = fixture.database.connect().await;
@@ -94,7 +86,7 @@ async fn a_login_without_rights_says_what_is_missing_until_it_has_them() {
     fixture.follow().await;
     fixture.until_said("ALTER ROLE ... REPLICATION").await;
     fixture.until_exact(&["t"], PATIENT).await;
-    let found = stages(&fixture).await;
+    let found = fixture.stages().await;
     assert_eq!(found[0].0, "replication_right_missing", "{found:?}");
     fixture.execute("UPDATE t SET name = 'brought by a sync' WHERE id = 1").await;
     fixture.until_exact(&["t"], PATIENT).await;
@@ -102,7 +94,7 @@ async fn a_login_without_rights_says_what_is_missing_until_it_has_them() {
     fixture.execute("ALTER ROLE weak REPLICATION").await;
     let said = fixture.until_said("CREATE PUBLICATION").await;
     assert!(said.contains("owns none of the selected tables"), "{said}");
-    let found = stages(&fixture).await;
+    let found = fixture.stages().await;
     assert_eq!(found[0].0, "publication_right_missing", "{found:?}");
     // The owner does as it is told.
     let statement = said.split(": ").last().unwrap();
@@ -119,7 +111,7 @@ async fn a_server_that_writes_no_logical_log_says_so() {
     fixture.follow().await;
     fixture.until_said("`wal_level` is not `logical`").await;
     fixture.until_exact(&["t"], PATIENT).await;
-    assert_eq!(stages(&fixture).await[0].0, "wal_level");
+    assert_eq!(fixture.stages().await[0].0, "wal_level");
 }
 
 #[tokio::test(flavor = "multi_thread")]

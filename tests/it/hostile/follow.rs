@@ -121,7 +121,7 @@ async fn tamper(
 }
 
 /// Names by id, as they are indexed.
-async fn indexed(service: &Service) -> BTreeMap<i64, String> {
+pub async fn indexed(service: &Service) -> BTreeMap<i64, String> {
     let path = format!("/api/v1/collections/{}/items?pageSize=1000", service.collection());
     let body = service.call("GET", &path, None).await.ok();
     let row = |item: &Value| {
@@ -131,7 +131,7 @@ async fn indexed(service: &Service) -> BTreeMap<i64, String> {
     body["items"].as_array().expect("items").iter().map(row).collect()
 }
 
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(90);
     while !is_so().await {
         assert!(Instant::now() < deadline, "{what}");

@@ -1,5 +1,6 @@
 //! What is no MySQL, though it begins like one.
 
+mod log;
 mod rows;
 
 use std::sync::{Arc, Mutex};

@@ -16,8 +16,11 @@ use super::pgoutput::{self, Decoded, Field, Lsn, Piece, Relation, Tuple};
 use super::tables::Tables;
 use super::wire::Wire;
 use crate::connectors::ConnectorError;
+use crate::connectors::following::FollowEnd;
+use crate::connectors::following::gathering::{self, LONGEST_KEY, RowKey};
 use crate::connectors::postgresql::failure::Failure;
 use crate::connectors::postgresql::guard::is_cut;
+use crate::connectors::reading::Stopped;
 
 /// How often the server hears from us without having asked.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -25,27 +28,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// that was silent for twice that is gone.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Longest key, all its columns together: an index of the server takes no longer
-/// ones, unless they can be packed well.
-const LONGEST_KEY: usize = 4096;
-
-/// Texts of the columns of a key, in the order of the table's key.
-pub(super) type RowKey = Vec<String>;
-
-/// What happened, in the order of the commits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
-    /// What follows was done by this transaction.
-    Transaction(u32),
-    /// A row of a table came, changed or went.
-    Row { table: usize, key: RowKey },
-    /// A table lost all rows.
-    Emptied { table: usize },
-    /// A table changed in a way that the stream cannot tell.
-    Untold,
-    /// Everything before is told.
-    Reached { place: Lsn, at_micros: Option<i64> },
-}
+/// What the stream says.
+pub(super) type Event = gathering::Event<u32, Lsn>;
 
 /// The stream.
 pub(super) struct Stream {
@@ -78,7 +62,7 @@ impl Stream {
     }
 
     /// Reads until the stream or the interest in it ends.
-    pub(super) async fn run(mut self) -> Result<(), ConnectorError> {
+    pub(super) async fn run(mut self) -> Result<FollowEnd, ConnectorError> {
         let mut status = tokio::time::interval(STATUS_EVERY);
         status.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -91,7 +75,7 @@ impl Stream {
                     let room = events.reserve().await;
                     (self.wire.next().await, room)
                 } => {
-                    let Ok(room) = room else { return Ok(()) };
+                    let Ok(room) = room else { return Err(ConnectorError::Stopped(Stopped)) };
                     drop(room);
                     let piece = piece.map_err(Failure::into_error)?;
                     self.take(piece).await?;
@@ -99,7 +83,7 @@ impl Stream {
                 }
                 changed = self.kept.changed() => {
                     if changed.is_err() {
-                        return Ok(());
+                        return Err(ConnectorError::Stopped(Stopped));
                     }
                     self.tell(false).await?;
                 }
@@ -226,7 +210,7 @@ impl Stream {
                 _ = status.tick() => self.tell(false).await?,
             }
         };
-        room.map_err(|_| ConnectorError::Stopped(crate::connectors::reading::Stopped))?.send(event);
+        room.map_err(|_| ConnectorError::Stopped(Stopped))?.send(event);
         Ok(())
     }
 

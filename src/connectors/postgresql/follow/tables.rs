@@ -9,8 +9,9 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::publication::Publishable;
-use super::stream::RowKey;
 use crate::connectors::ConnectorError;
+use crate::connectors::following::gathering::RowKey;
+use crate::connectors::following::telling::MOST_AT_ONCE;
 use crate::connectors::following::{Changed, Followed as Told, Telling};
 use crate::connectors::postgresql::catalog::{self, Layout, Table};
 use crate::connectors::postgresql::failure::Failure;
@@ -24,9 +25,6 @@ use crate::connectors::postgresql::shape::{Keys, Rows, Shape};
 use crate::connectors::rows::names::identifier;
 use crate::egress::Timeouts;
 use crate::record::RawRecord;
-
-/// Bytes of rows that are told at once: what is on its way is in memory.
-const MOST_AT_ONCE: usize = 1024 * 1024;
 
 /// Everything that decides how rows of tables read, but for the rows: hashed, so
 /// that it can be compared. A table that is written anew as a whole has another

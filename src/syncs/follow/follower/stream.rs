@@ -60,7 +60,8 @@ impl Follower {
         info!(not_followed = prepared.not_followed, "following");
         let (telling, mut told) = Telling::channel();
         let mut reader = JoinSet::new();
-        let request = FollowRequest { place: self.place.clone(), ground: prepared.ground };
+        let Prepared { ground, position, .. } = prepared;
+        let request = FollowRequest { place: self.place.clone(), ground, position };
         let source = session.clone();
         reader.spawn(async move { source.follow(request, telling).await }.in_current_span());
         let mut look = tokio::time::interval(LOOK_EVERY);

@@ -1,0 +1,6 @@
+//! MariaDB, by its binary log.
+
+mod broken;
+mod changes;
+mod fixture;
+mod limits;
