@@ -3,26 +3,30 @@
 mod catalog;
 mod check;
 mod failure;
-mod guard;
+mod object;
 mod read;
+mod scram;
 mod selection;
 mod session;
 mod settings;
 mod values;
+mod wire;
 
 use async_trait::async_trait;
-use mongodb::bson::raw::RawDocument;
+use bson::raw::RawDocument;
 
 use super::reading::{Output, ReadRequest};
 use super::rows::RowMapping;
 use super::rows::names::{self, Pattern};
+use super::rows::selection as patterns;
 use super::{Account, AuthMethod, Connector, ConnectorError, ObjectKind, ObjectPage, RecordError, SourceObject, Spec};
 use crate::error::Violation;
 use crate::record::{Document, RawRecord};
 use crate::report::Report;
+use catalog::Collection;
 use failure::Failure;
 use selection::Selection;
-pub use settings::{Config, Credentials, SslMode};
+pub use settings::{Config, Credentials};
 
 /// The connector.
 pub struct MongoDb;
@@ -36,6 +40,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    fn new(mapping: RowMapping, collection: &Collection, config: &Config) -> Self {
+        let (database, collection) = (collection.database.clone(), collection.name.clone());
+        Self { mapping, excluded: patterns::read(&config.exclude_fields), database, collection }
+    }
+
     fn decode(&self, object: &str, record: &RawRecord) -> Result<Document, RecordError> {
         let undecodable = || RecordError { code: "undecodable", message: "the document cannot be decoded".to_owned() };
         let document = RawDocument::from_bytes(&record.payload).map_err(|_| undecodable())?;
@@ -82,7 +91,7 @@ impl Connector for MongoDb {
     }
 
     fn selects(&self, config: &Config, object: &str) -> bool {
-        Selection::new(config).includes_path(object)
+        Selection::new(config).collections().includes_path(object)
     }
 
     async fn check(&self, account: &Account<Self>, report: &mut Report) -> Result<(), ConnectorError> {
@@ -100,19 +109,14 @@ impl Connector for MongoDb {
         let parts = parent.map(|parent| names::split(parent).unwrap_or_default());
         let mut level: Vec<SourceObject> = match parts.as_deref() {
             None => {
-                let session = session::open(account, &mut Report::default()).await?;
-                let databases = catalog::databases(&session, limits, &selection).await?;
+                let mut session = session::open(account, &mut Report::default()).await?;
+                let databases = catalog::databases(&mut session, limits, &selection).await?;
                 databases.iter().map(|database| folder(&selection, database)).collect()
             }
             Some([database]) => {
-                let session = session::open(account, &mut Report::default()).await?;
-                let found = catalog::collections(&session, limits, database).await?.map_err(Failure::into_error)?;
-                let mut level = Vec::with_capacity(found.len());
-                for collection in &found {
-                    let selected = selection.includes(database, &collection.name);
-                    level.push(object(collection, selected));
-                }
-                level
+                let mut session = session::open(account, &mut Report::default()).await?;
+                let found = catalog::collections(&mut session, limits, database).await.map_err(Failure::into_error)?;
+                found.iter().map(|collection| object(&selection, collection)).collect()
             }
             // A collection has nothing below it.
             Some([_, _]) => Vec::new(),
@@ -147,17 +151,17 @@ fn folder(selection: &Selection<'_>, database: &str) -> SourceObject {
         path: names::join(&[database]),
         kind: ObjectKind::Folder,
         has_children: true,
-        selected: selection.reaches_into(database),
+        selected: selection.collections().reaches_into(database),
         estimated_items: None,
     }
 }
 
-fn object(collection: &catalog::Collection, selected: bool) -> SourceObject {
+fn object(selection: &Selection<'_>, collection: &Collection) -> SourceObject {
     SourceObject {
         path: collection.path(),
         kind: ObjectKind::Table,
         has_children: false,
-        selected,
+        selected: selection.collections().includes(&collection.database, &collection.name),
         estimated_items: None,
     }
 }

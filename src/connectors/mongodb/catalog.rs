@@ -1,26 +1,25 @@
 //! What a server holds, as far as the user may see it.
 
-use futures::TryStreamExt;
-use mongodb::bson::doc;
-use mongodb::error::Error;
-use mongodb::results::CollectionType;
+use bson::doc;
 
 use super::failure::Failure;
 use super::selection::Selection;
-use super::session::Session;
+use super::session::{Session, answered};
 use crate::connectors::ConnectorError;
 use crate::connectors::rows::names;
 use crate::egress::Timeouts;
 
-/// Collections of a database that are listed at most.
+/// Databases, and collections of one, that are listed at most.
 const MOST: usize = 50_000;
+/// Collections of one answer.
+const AT_ONCE: i32 = 1000;
 
 /// A collection or view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Collection {
     pub(super) database: String,
     pub(super) name: String,
-    /// Its documents have no `_id` that is theirs alone.
+    /// Its documents have no `_id` that is theirs alone: a view, or a time series.
     pub(super) is_view: bool,
     /// Named by the config, but the user may not list it.
     pub(super) is_hidden: bool,
@@ -33,74 +32,98 @@ impl Collection {
     }
 }
 
-/// Databases that the user may see. Where it may not list them, those that the config
-/// names one by one.
+/// Databases that could be included, in their order. Where the user may not list them,
+/// those that the config names, if it names each.
 pub(super) async fn databases(
-    session: &Session,
+    session: &mut Session,
     limits: Timeouts,
     selection: &Selection<'_>,
 ) -> Result<Vec<String>, ConnectorError> {
-    let listed = session.client.list_database_names().authorized_databases(true);
-    match session.answered(limits.first_byte, listed.into_future()).await? {
-        Ok(names) => Ok(names
-            .into_iter()
-            .filter(|name| !["admin", "config", "local"].contains(&name.as_str()))
-            .take(MOST)
-            .collect()),
+    let mut databases = match answered(limits.first_byte, listed_databases(session)).await {
+        Ok(databases) => databases,
+        Err(failure) if failure.is_forbidden() && selection.names_all_databases() => Vec::new(),
         Err(failure) if failure.is_forbidden() => {
-            let object = "the list of databases".to_owned();
-            selection.exact_databases().ok_or(ConnectorError::Forbidden { object })
+            return Err(ConnectorError::Forbidden { object: "the list of databases".to_owned() });
         }
-        Err(failure) => Err(failure.into_error()),
+        Err(failure) => return Err(failure.into_error()),
+    };
+    // What the user may not see any more is not on the list; what is named is asked for.
+    databases.extend(selection.named_databases());
+    databases.extend(selection.named().into_iter().map(|(database, ..)| database));
+    databases.retain(|database| !["admin", "config", "local"].contains(&database.as_str()));
+    databases.sort();
+    databases.dedup();
+    Ok(databases)
+}
+
+async fn listed_databases(session: &mut Session) -> Result<Vec<String>, Failure> {
+    let command = doc! {"listDatabases": 1, "nameOnly": true, "authorizedDatabases": true};
+    let answer = session.ask("admin", command).await?;
+    let listed = answer.document()?.get_array("databases").map_err(|_| Failure::MALFORMED)?;
+    let mut databases = Vec::new();
+    for database in listed {
+        let database = database.ok().and_then(|database| database.as_document()).ok_or(Failure::MALFORMED)?;
+        databases.push(database.get_str("name").map_err(|_| Failure::MALFORMED)?.to_owned());
+        if databases.len() > MOST {
+            return Err(Failure::Protocol("there are more databases than there can be"));
+        }
     }
+    Ok(databases)
 }
 
 /// Collections and views of a database, in their order.
 pub(super) async fn collections(
-    session: &Session,
+    session: &mut Session,
     limits: Timeouts,
     database: &str,
-) -> Result<Result<Vec<Collection>, Failure>, ConnectorError> {
-    let listed = async {
-        let mut cursor = session.client.database(database).list_collections().await?;
-        let mut collections = Vec::new();
-        while let Some(found) = cursor.try_next().await? {
-            let is_of_the_system = found.name.starts_with("system.");
-            // Documents of a time series may share their `_id`, as those of a view.
-            let is_view = found.collection_type != CollectionType::Collection;
-            if is_of_the_system {
-                continue;
-            }
-            // A list that is cut would prove the others gone.
-            if collections.len() == MOST {
-                return Err(Error::custom("more collections than there can be"));
-            }
-            let (database, name) = (database.to_owned(), found.name);
-            collections.push(Collection { database, name, is_view, is_hidden: false });
-        }
-        collections.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(collections)
+) -> Result<Vec<Collection>, Failure> {
+    answered(limits.first_byte, listed_collections(session, database)).await
+}
+
+async fn listed_collections(session: &mut Session, database: &str) -> Result<Vec<Collection>, Failure> {
+    let command = doc! {
+        "listCollections": 1, "nameOnly": true, "authorizedCollections": true, "cursor": {"batchSize": AT_ONCE},
     };
-    session.answered(limits.first_byte, listed).await
+    let mut next = Some(session.begin(database, command).await?);
+    let (mut collections, mut seen) = (Vec::new(), 0);
+    while let Some(cursor) = next {
+        for found in cursor.documents()? {
+            let found = found?;
+            let name = found.get_str("name").map_err(|_| Failure::MALFORMED)?;
+            // A list that is cut would prove the others gone.
+            seen += 1;
+            if seen > MOST {
+                return Err(Failure::Protocol("there are more collections than there can be"));
+            }
+            if !name.starts_with("system.") {
+                let is_view = found.get_str("type").is_ok_and(|kind| kind != "collection");
+                let (database, name) = (database.to_owned(), name.to_owned());
+                collections.push(Collection { database, name, is_view, is_hidden: false });
+            }
+        }
+        next = cursor.next(session, "$cmd.listCollections", AT_ONCE).await?;
+    }
+    collections.sort_by(|one: &Collection, other| one.name.cmp(&other.name));
+    Ok(collections)
 }
 
 /// What the config includes. Collections that it names one by one, of a database that
 /// the user may not list, are hidden and not gone.
 pub(super) async fn selected(
-    session: &Session,
+    session: &mut Session,
     limits: Timeouts,
     selection: &Selection<'_>,
 ) -> Result<Vec<Collection>, ConnectorError> {
-    let mut databases: Vec<String> = databases(session, limits, selection).await?;
     let named = selection.named();
-    databases.extend(named.iter().map(|(database, ..)| database.clone()));
-    databases.sort();
-    databases.dedup();
     let mut selected = Vec::new();
-    for database in databases.into_iter().filter(|database| selection.reaches_into(database)) {
-        match collections(session, limits, &database).await? {
+    for database in databases(session, limits, selection).await? {
+        if !selection.collections().reaches_into(&database) {
+            continue;
+        }
+        match collections(session, limits, &database).await {
             Ok(found) => {
-                selected.extend(found.into_iter().filter(|one| selection.includes(&database, &one.name)));
+                let included = |one: &Collection| selection.collections().includes(&database, &one.name);
+                selected.extend(found.into_iter().filter(included));
             }
             Err(failure) if failure.is_forbidden() && named.iter().any(|(one, ..)| *one == database) => {
                 let hidden = named.iter().filter(|(one, ..)| *one == database).map(|(database, name, _)| Collection {
@@ -117,17 +140,14 @@ pub(super) async fn selected(
     Ok(selected)
 }
 
-/// Documents of a collection, as its metadata says.
-pub(super) async fn estimate(session: &Session, limits: Timeouts, collection: &Collection) -> Option<u64> {
+/// Documents of a collection, as its metadata says; of a view nobody knows.
+pub(super) async fn estimate(session: &mut Session, collection: &Collection) -> Result<Option<u64>, Failure> {
     if collection.is_view || collection.is_hidden {
-        return None;
+        return Ok(None);
     }
-    let command = doc! {"count": collection.name.as_str()};
-    let database = session.client.database(&collection.database);
-    let counted = database.run_command(command);
-    let counted = session.answered(limits.first_byte, counted.into_future()).await.ok()?.ok()?;
-    let number = counted.get("n")?;
-    let number =
-        number.as_i64().or_else(|| number.as_i32().map(i64::from)).or_else(|| number.as_f64().map(|n| n as i64));
-    u64::try_from(number?).ok()
+    match session.ask(&collection.database, doc! {"count": collection.name.as_str()}).await {
+        Ok(answer) => Ok(answer.number("n").and_then(|number| u64::try_from(number).ok())),
+        Err(failure) if failure.is_fatal() => Err(failure),
+        Err(_) => Ok(None),
+    }
 }

@@ -3,11 +3,13 @@
 
 use std::time::Instant;
 
-use super::MongoDb;
+use super::{MongoDb, Shape};
 use super::catalog::{self, Collection};
-use super::read::{self, ObjectError, PERMISSION_MISSING};
+use super::object::Pass;
+use super::read::{ObjectError, PERMISSION_MISSING};
 use super::selection::Selection;
 use super::session::{self, Session};
+use crate::connectors::reading::{Message, Output, ReadRequest};
 use crate::connectors::{Account, ConnectorError};
 use crate::report::{Report, StageKind};
 
@@ -16,11 +18,11 @@ const TESTED_OBJECTS: usize = 200;
 
 /// Tries every stage of a pass, with one document of each collection.
 pub(super) async fn check(account: &Account<MongoDb>, report: &mut Report) -> Result<(), ConnectorError> {
-    let session = session::open(account, report).await?;
+    let mut session = session::open(account, report).await?;
     let limits = account.resources.dialer.timeouts();
     let selection = Selection::new(&account.config);
     let began = Instant::now();
-    let mut collections = match catalog::selected(&session, limits, &selection).await {
+    let mut collections = match catalog::selected(&mut session, limits, &selection).await {
         Ok(collections) => collections,
         Err(error) => {
             let (code, hint) = match &error {
@@ -52,7 +54,7 @@ pub(super) async fn check(account: &Account<MongoDb>, report: &mut Report) -> Re
         collections.truncate(TESTED_OBJECTS);
     }
     for collection in &collections {
-        let tested = check_object(account, &session, collection, report).await;
+        let tested = check_object(account, &mut session, collection, report).await;
         let session_is_gone = matches!(tested, Err(ConnectorError::Unreachable { .. }));
         outcome = outcome.and(tested);
         if session_is_gone {
@@ -64,13 +66,13 @@ pub(super) async fn check(account: &Account<MongoDb>, report: &mut Report) -> Re
 
 async fn check_object(
     account: &Account<MongoDb>,
-    session: &Session,
+    session: &mut Session,
     collection: &Collection,
     report: &mut Report,
 ) -> Result<(), ConnectorError> {
     let object = collection.path();
     let began = Instant::now();
-    match read::read_one(account, session, collection).await {
+    match read_one(account, session, collection).await {
         Ok(()) => {
             report.ok(StageKind::Permission, Some(&object), began.elapsed());
             report.ok(StageKind::Read, Some(&object), began.elapsed());
@@ -97,4 +99,29 @@ async fn check_object(
             Err(error)
         }
     }
+}
+
+/// Reads one document as a pass would.
+async fn read_one(
+    account: &Account<MongoDb>,
+    session: &mut Session,
+    collection: &Collection,
+) -> Result<(), ObjectError> {
+    let (output, mut messages) = Output::channel(4);
+    let request = ReadRequest { sample: Some(1), ..ReadRequest::default() };
+    Pass::new(account, session, &output, collection)?.run(&request).await?;
+    drop(output);
+    while let Some(message) = messages.recv().await {
+        let Message::Batch(batch) = message else { continue };
+        let shape = batch.shape.downcast_ref::<Shape>();
+        for record in &batch.records {
+            if shape.and_then(|shape| shape.decode(&batch.object, record).ok()).is_none() {
+                return Err(ObjectError::Object(
+                    "undecodable",
+                    "a document was read, but cannot become one of the index",
+                ));
+            }
+        }
+    }
+    Ok(())
 }

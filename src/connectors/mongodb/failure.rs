@@ -1,119 +1,107 @@
 //! What went wrong with the server, without a word that the server said: its messages
 //! may quote documents.
 
-use std::fmt;
-
-use mongodb::error::{Error, ErrorKind};
-
-use super::guard::Breach;
 use crate::connectors::ConnectorError;
 
 /// Errors of the server by their numbers.
 mod number {
-    pub(super) const UNAUTHORIZED: i32 = 13;
-    pub(super) const AUTHENTICATION_FAILED: i32 = 18;
-    pub(super) const MAX_TIME: i32 = 50;
-    pub(super) const QUERY_KILLED: i32 = 175;
-    pub(super) const CURSOR_GONE: i32 = 43;
-    pub(super) const SHUTDOWN: i32 = 91;
-    pub(super) const INTERRUPTED_BY_SHUTDOWN: i32 = 11600;
-    pub(super) const NOT_AUTHENTICATED: i32 = 8000;
+    pub(super) const UNAUTHORIZED: i64 = 13;
+    pub(super) const AUTHENTICATION_FAILED: i64 = 18;
+    pub(super) const CURSOR_GONE: i64 = 43;
+    pub(super) const MAX_TIME: i64 = 50;
+    pub(super) const SHUTDOWN: i64 = 91;
+    pub(super) const QUERY_KILLED: i64 = 175;
+    pub(super) const SNAPSHOT_TOO_OLD: i64 = 239;
+    pub(super) const MECHANISM_UNAVAILABLE: i64 = 334;
+    pub(super) const NOT_AUTHENTICATED: i64 = 8000;
+    pub(super) const INTERRUPTED_BY_SHUTDOWN: i64 = 11600;
 }
 
-/// An error of the driver, stripped to what holds no data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    code: Option<i32>,
-    /// The session is gone.
-    pub(super) fatal: bool,
-    /// What the server did that none may do.
-    pub(super) breach: Option<Breach>,
-    is_login: bool,
-    kind: &'static str,
+/// Why something could not be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// The connection is gone.
+    #[error("the connection broke")]
+    Gone(std::io::ErrorKind),
+    /// Nothing came in time.
+    #[error("the server took too long")]
+    TimedOut,
+    /// What was sent is none of what a server sends.
+    #[error("{0}")]
+    Protocol(&'static str),
+    /// It wants a password hashed too often, or too seldom.
+    #[error("the server asks for an amount of hashing that is not accepted")]
+    Rounds,
+    /// It could not show that it knows the password.
+    #[error("the server does not know the password")]
+    Impostor,
+    /// The server reports an error of this number.
+    #[error("the server reported error {0}")]
+    Server(i64),
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match &*error.kind {
-            ErrorKind::Command(sent) => {
-                let fatal = [number::SHUTDOWN, number::INTERRUPTED_BY_SHUTDOWN].contains(&sent.code);
-                Self { code: Some(sent.code), fatal, ..Self::broken("the server reported an error") }
-            }
-            ErrorKind::Authentication { .. } => Self { is_login: true, ..Self::broken("the login failed") },
-            ErrorKind::Io(_) => Self::broken("the connection broke"),
-            ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. } => {
-                Self::broken("the server does not answer as one that can be read")
-            }
-            ErrorKind::IncompatibleServer { .. } => Self::broken("the server is too old"),
-            _ => Self::broken("the server sent what was not expected"),
-        }
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Gone(error.kind())
     }
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.breach, self.code) {
-            (Some(breach), _) => write!(formatter, "{breach}"),
-            (None, Some(code)) => write!(formatter, "{} (error {code})", self.kind),
-            (None, None) => formatter.write_str(self.kind),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
 
 impl Failure {
-    /// The server has gone, or does not keep to the protocol.
-    pub(super) fn broken(kind: &'static str) -> Self {
-        Self { code: None, fatal: true, breach: None, is_login: false, kind }
+    /// Bytes that are no answer.
+    pub(super) const MALFORMED: Self = Self::Protocol("the server sent an answer that cannot be read");
+
+    /// The session cannot go on.
+    pub(super) fn is_fatal(self) -> bool {
+        match self {
+            Self::Server(code) => [number::SHUTDOWN, number::INTERRUPTED_BY_SHUTDOWN].contains(&code),
+            Self::Gone(_) | Self::TimedOut | Self::Protocol(_) | Self::Rounds | Self::Impostor => true,
+        }
     }
 
-    /// The same, by a breach, after which the session is gone.
-    pub(super) fn caused_by(self, breach: Breach) -> Self {
-        Self { breach: Some(breach), fatal: true, ..self }
-    }
-
-    fn is(&self, codes: &[i32]) -> bool {
-        self.code.is_some_and(|code| codes.contains(&code))
-    }
-
-    /// The login was refused, whatever the reason.
-    pub(super) fn is_refused_login(&self) -> bool {
-        let is_breach = self.breach == Some(Breach::Iterations);
-        is_breach || self.is_login || self.is(&[number::AUTHENTICATION_FAILED, number::NOT_AUTHENTICATED])
+    /// The login was refused, by either side.
+    pub(super) fn is_refused_login(self) -> bool {
+        const REFUSED: [i64; 3] =
+            [number::AUTHENTICATION_FAILED, number::NOT_AUTHENTICATED, number::MECHANISM_UNAVAILABLE];
+        match self {
+            Self::Rounds | Self::Impostor => true,
+            Self::Server(code) => REFUSED.contains(&code),
+            Self::Gone(_) | Self::TimedOut | Self::Protocol(_) => false,
+        }
     }
 
     /// The user may not do what was asked for.
-    pub(super) fn is_forbidden(&self) -> bool {
-        self.is(&[number::UNAUTHORIZED])
+    pub(super) fn is_forbidden(self) -> bool {
+        self == Self::Server(number::UNAUTHORIZED)
+    }
+
+    /// The reading can go on behind the last document, with another cursor.
+    pub(super) fn is_of_the_cursor(self) -> bool {
+        matches!(self, Self::Server(number::CURSOR_GONE | number::SNAPSHOT_TOO_OLD))
     }
 
     /// As the error of a whole pass.
     pub(super) fn into_error(self) -> ConnectorError {
-        if self.is_refused_login() {
-            ConnectorError::LoginRefused(Some(Box::new(self)))
-        } else if self.is_forbidden() {
-            ConnectorError::Forbidden { object: "the list of collections".to_owned() }
-        } else if self.fatal {
-            ConnectorError::Unreachable { code: "unreachable", cause: Some(Box::new(self)) }
-        } else {
-            ConnectorError::Unexpected(Box::new(self))
+        let cause: Box<dyn std::error::Error + Send + Sync> = Box::new(self);
+        match self {
+            _ if self.is_refused_login() => ConnectorError::LoginRefused(Some(cause)),
+            _ if self.is_forbidden() => ConnectorError::Forbidden { object: "the list of collections".to_owned() },
+            Self::TimedOut => ConnectorError::Unreachable { code: "timed_out", cause: Some(cause) },
+            _ if self.is_fatal() => ConnectorError::Unreachable { code: "unreachable", cause: Some(cause) },
+            _ => ConnectorError::Unexpected(cause),
         }
     }
 
     /// Code and words for one object that cannot be read.
-    pub(super) fn of_object(&self) -> (&'static str, &'static str) {
-        match self.code {
-            Some(number::UNAUTHORIZED) => {
-                ("permission_missing", "the login may not read this object; grant it the role `read`")
-            }
-            Some(number::QUERY_KILLED) => {
+    pub(super) fn of_object(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Server(number::UNAUTHORIZED) => super::read::PERMISSION_MISSING,
+            Self::Server(number::QUERY_KILLED) => {
                 ("object_changed", "the object changed while it was read; the next sync reads it again")
             }
-            Some(number::MAX_TIME | number::CURSOR_GONE) => {
+            Self::Server(number::MAX_TIME | number::CURSOR_GONE) => {
                 ("timed_out", "the server did not let the object be read in time")
             }
-            Some(_) | None => ("read_failed", "the server reported an error while the object was read"),
+            _ => ("read_failed", "the server reported an error while the object was read"),
         }
     }
 }

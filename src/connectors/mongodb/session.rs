@@ -1,284 +1,191 @@
-//! A client of the server: resolve, connect, TLS, login. Every stage is noted in a
-//! report.
+//! A session that is logged in: resolve, connect, TLS, login, each noted in a report.
 //!
-//! The driver opens its sockets itself, several of them. So it is given a [`Bridge`]
-//! only; each time that it comes over, it finds a stream that the dialer has connected
-//! and that is under TLS already, with a [`guard`](super::guard) in between.
+//! It speaks to the one server that the credentials name. Other members that a server
+//! tells of are not spoken to.
 
-use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mongodb::Client;
-use mongodb::bson::doc;
-use mongodb::options::{ClientOptions, Credential, ServerAddress, ServerMonitoringMode};
+use bson::raw::RawDocument;
+use bson::spec::BinarySubtype;
+use bson::{Binary, Document, doc};
 use secrecy::ExposeSecret;
-use tokio::net::TcpStream;
-use tokio::task::{JoinHandle, JoinSet};
 
 use super::MongoDb;
 use super::failure::Failure;
-use super::guard::{self, Told};
-use super::settings::{Config, SslMode};
+use super::scram::Login;
+use super::wire::{Answer, Wire};
+use crate::connectors::link::{self, Way};
 use crate::connectors::{Account, ConnectorError};
-use crate::egress::bridge::Bridge;
-use crate::egress::tls::{self, TlsError, TlsStream, Verification};
-use crate::egress::{DialError, Dialer, Resolved};
 use crate::report::{Report, StageKind};
 
-/// Sockets that the driver may have at once: one that reads, and those that watch.
-const MOST_SOCKETS: usize = 6;
-/// How often the driver looks whether the server is still there.
-const HEARTBEAT: Duration = Duration::from_secs(60);
+/// Answers that bring nothing, of one cursor in a row.
+const MOST_EMPTY: usize = 100;
 
-/// A client that is logged in. Gone when dropped.
+/// A session that is logged in. Gone when dropped.
 pub(super) struct Session {
-    pub(super) client: Client,
-    told: Told,
-    ferry: JoinHandle<()>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // A query under way would else be read to its end.
-        self.ferry.abort();
-    }
+    wire: Wire,
+    /// The server can show one moment of all collections.
+    pub(super) has_snapshots: bool,
 }
 
 impl Session {
-    /// What the server did wrong is a better cause than what the driver made of it.
-    pub(super) fn failure(&self, error: mongodb::error::Error) -> Failure {
-        explained(error.into(), &self.told)
+    /// Asks a database something, of a secondary too.
+    pub(super) async fn ask(&mut self, database: &str, mut command: Document) -> Result<Answer, Failure> {
+        command.insert("$readPreference", doc! {"mode": "primaryPreferred"});
+        self.wire.ask(database, command).await
     }
 
-    /// Waits for an answer of the server, but not for ever.
-    pub(super) async fn answered<T>(
-        &self,
-        limit: Duration,
-        answer: impl Future<Output = mongodb::error::Result<T>>,
-    ) -> Result<Result<T, Failure>, ConnectorError> {
-        match tokio::time::timeout(limit, answer).await {
-            Ok(outcome) => Ok(outcome.map_err(|error| self.failure(error))),
-            Err(_) => Err(ConnectorError::Unreachable { code: "timed_out", cause: None }),
-        }
+    /// Begins a cursor.
+    pub(super) async fn begin(&mut self, database: &str, command: Document) -> Result<Cursor, Failure> {
+        let answer = self.ask(database, command).await?;
+        Ok(Cursor { database: database.to_owned(), answer, empty: 0 })
     }
 }
 
-fn explained(failure: Failure, told: &Told) -> Failure {
-    match guard::breach(told) {
-        Some(breach) => failure.caused_by(breach),
-        None => failure,
+/// A cursor, with the batch that it gave last.
+pub(super) struct Cursor {
+    database: String,
+    answer: Answer,
+    empty: usize,
+}
+
+impl Cursor {
+    /// The last batch.
+    pub(super) fn documents(&self) -> Result<impl Iterator<Item = Result<&RawDocument, Failure>>, Failure> {
+        self.answer.batch().map(|batch| batch.documents())
     }
+
+    /// The moment that the cursor shows, where it shows one.
+    pub(super) fn moment(&self) -> Option<bson::Timestamp> {
+        let batch = self.answer.batch().ok()?;
+        batch.cursor.get_timestamp("atClusterTime").ok()
+    }
+
+    /// Brings the next batch; none at the end. The one before is let go of first.
+    pub(super) async fn next(self, session: &mut Session, collection: &str, size: i32) -> Result<Option<Self>, Failure> {
+        let Self { database, answer, empty } = self;
+        let batch = answer.batch()?;
+        let id = batch.id;
+        let empty = if batch.documents().next().is_none() { empty + 1 } else { 0 };
+        drop(answer);
+        if id == 0 {
+            return Ok(None);
+        }
+        if empty > MOST_EMPTY {
+            return Err(Failure::Protocol("the server has a cursor that does not come to an end"));
+        }
+        let more = doc! {"getMore": id, "collection": collection, "batchSize": size};
+        let answer = session.ask(&database, more).await?;
+        Ok(Some(Self { database, answer, empty }))
+    }
+}
+
+/// Waits for something of the server, but not for ever.
+pub(super) async fn answered<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(limit, answer).await.unwrap_or(Err(Failure::TimedOut))
 }
 
 /// Opens a session and notes each stage; those after a failed one are skipped.
 pub(super) async fn open(account: &Account<MongoDb>, report: &mut Report) -> Result<Session, ConnectorError> {
     let outcome = open_staged(account, report).await;
     if outcome.is_err() {
-        for kind in [StageKind::Resolve, StageKind::Connect, StageKind::Tls, StageKind::Login] {
-            if report.stages.iter().all(|stage| stage.kind != kind) {
-                report.skipped(kind, "earlier_stage_failed");
-            }
-        }
+        link::skip_the_rest(report);
     }
     outcome
 }
 
 async fn open_staged(account: &Account<MongoDb>, report: &mut Report) -> Result<Session, ConnectorError> {
-    let limits = account.resources.dialer.timeouts();
-    let route = Route::of(account);
+    let Account { credentials, config, resources } = account;
+    let way = Way {
+        host: &credentials.host,
+        port: credentials.port,
+        ssl_mode: config.ssl_mode,
+        root_certificate: config.root_certificate.as_deref(),
+    };
+    let stream = link::open(&resources.dialer, way, report).await?;
+    let limits = resources.dialer.timeouts();
     let began = Instant::now();
-    let resolved = route.dialer.resolve(&route.host, route.port).await;
-    let resolved = resolved.map_err(|error| refused_by_dialer(report, StageKind::Resolve, began, error))?;
-    report.ok(StageKind::Resolve, None, began.elapsed());
-
-    let began = Instant::now();
-    let stream = route.dialer.connect(&resolved).await;
-    let stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
-    report.ok(StageKind::Connect, None, began.elapsed());
-
-    let began = Instant::now();
-    let stream = route.secured(stream, &resolved).await.map_err(|error| refused_tls(report, began, error))?;
-    match (&stream, account.config.ssl_mode) {
-        (Stream::Tls(_), _) => report.ok(StageKind::Tls, None, began.elapsed()),
-        (Stream::Plain(_), SslMode::Disable) => {
-            let hint = "plain text, since `sslMode` is `disable`";
-            report.ok_with(StageKind::Tls, began.elapsed(), "plain_text_allowed", hint);
-        }
-        (Stream::Plain(_), SslMode::Auto | SslMode::Require | SslMode::VerifyFull) => {
-            let hint = "plain text, since the server is on this machine";
-            report.ok_with(StageKind::Tls, began.elapsed(), "plain_text_allowed", hint);
-        }
-    }
-
-    let began = Instant::now();
-    match tokio::time::timeout(limits.login, log_in(account, route, stream)).await {
-        Ok(Ok(session)) => {
+    match answered(limits.login, log_in(Wire::new(stream, limits), account)).await {
+        Ok(session) => {
             report.ok(StageKind::Login, None, began.elapsed());
             Ok(session)
         }
-        Ok(Err(failure)) => Err(refused_by_server(report, began, failure)),
-        Err(_) => {
-            let hint = "the server took too long to log in; try again when it is less busy";
-            report.failed(StageKind::Login, None, began.elapsed(), "timed_out", hint);
-            Err(ConnectorError::Unreachable { code: "timed_out", cause: None })
-        }
+        Err(failure) => Err(refused(report, began, failure)),
     }
 }
 
-/// What is needed to reach the server again.
-struct Route {
-    dialer: Arc<Dialer>,
-    host: String,
-    port: u16,
-    ssl_mode: SslMode,
-    root_certificate: Option<String>,
-}
-
-impl Route {
-    fn of(account: &Account<MongoDb>) -> Self {
-        let Account { credentials, config: Config { ssl_mode, root_certificate, .. }, resources } = account;
-        Self {
-            dialer: resources.dialer.clone(),
-            host: credentials.host.clone(),
-            port: credentials.port,
-            ssl_mode: *ssl_mode,
-            root_certificate: root_certificate.clone(),
-        }
-    }
-
-    async fn secured(&self, stream: TcpStream, resolved: &Resolved) -> Result<Stream, TlsError> {
-        let verification = match self.ssl_mode {
-            SslMode::Auto if resolved.is_loopback() => return Ok(Stream::Plain(stream)),
-            SslMode::Disable => return Ok(Stream::Plain(stream)),
-            SslMode::Auto | SslMode::VerifyFull => Verification::Full,
-            SslMode::Require => Verification::Chain,
-        };
-        let (root, limit) = (self.root_certificate.as_deref(), self.dialer.timeouts().handshake);
-        let stream = tls::client_handshake(stream, resolved.host(), verification, root, limit).await?;
-        Ok(Stream::Tls(Box::new(stream)))
-    }
-
-    /// The whole way; none where it is closed, which the driver then sees.
-    async fn reach(&self) -> Option<Stream> {
-        let resolved = self.dialer.resolve(&self.host, self.port).await.ok()?;
-        let stream = self.dialer.connect(&resolved).await.ok()?;
-        self.secured(stream, &resolved).await.ok()
-    }
-}
-
-/// What the driver is led to.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// Lets the driver over, each time to a stream of its own. The first is there already.
-async fn ferry(bridge: Bridge, route: Route, first: Stream, told: Told) {
-    let mut first = Some(first);
-    let mut sockets = JoinSet::new();
-    while let Ok(driver) = bridge.accept().await {
-        while sockets.try_join_next().is_some() {}
-        if sockets.len() >= MOST_SOCKETS {
-            continue;
-        }
-        let stream = match first.take() {
-            Some(stream) => Some(stream),
-            None => route.reach().await,
-        };
-        match stream {
-            Some(Stream::Plain(stream)) => drop(sockets.spawn(guard::carry(driver, stream, told.clone()))),
-            Some(Stream::Tls(stream)) => drop(sockets.spawn(guard::carry(driver, stream, told.clone()))),
-            None => {}
-        }
-    }
-}
-
-async fn log_in(account: &Account<MongoDb>, route: Route, stream: Stream) -> Result<Session, Failure> {
-    let Account { credentials, config: _, resources } = account;
-    let limits = resources.dialer.timeouts();
-    let bridge = Bridge::open().map_err(|_| Failure::broken("no socket for the driver can be made"))?;
-    let address = ServerAddress::Unix { path: bridge.socket().to_owned() };
-    let credential = Credential::builder()
-        .username(credentials.username.clone())
-        .password(credentials.password.expose_secret().to_owned())
-        .source(credentials.auth_database().to_owned())
-        .build();
-    let options = ClientOptions::builder()
-        .hosts(vec![address])
-        .direct_connection(true)
-        .credential(credential)
-        .app_name("tributary".to_owned())
-        .connect_timeout(limits.login)
-        .server_selection_timeout(limits.login)
-        .heartbeat_freq(HEARTBEAT)
-        .server_monitoring_mode(ServerMonitoringMode::Poll)
-        .max_pool_size(1)
-        .min_pool_size(0)
-        .max_connecting(1)
-        .retry_reads(false)
-        .retry_writes(false)
-        .build();
-    let told = Told::default();
-    let ferry = tokio::spawn(ferry(bridge, route, stream, told.clone()));
-    let client = Client::with_options(options).map_err(|error| {
-        ferry.abort();
-        Failure::from(error)
-    })?;
-    let session = Session { client, told, ferry };
-    let asked = session.client.database("admin").run_command(doc! {"ping": 1}).await;
-    asked.map_err(|error| session.failure(error))?;
-    Ok(session)
-}
-
-fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
-    let hint = match &error {
-        DialError::InvalidHost => "give one plain host name or address as `credentials.host`",
-        DialError::NotFound(_) => "the host name has no address; check `credentials.host`",
-        DialError::TooManyAddresses => "the host name has too many addresses; give one of them as `credentials.host`",
-        DialError::AddressBlocked => {
-            "this server does not connect to that address; its operator can allow it with `--allow-destinations`"
-        }
-        DialError::Refused(_) => "nothing listens there; check `credentials.host` and `credentials.port`",
-        DialError::TimedOut => "no answer; check the address and the firewalls on the way",
-        DialError::Failed(_) => "the connection failed; check `credentials.host` and `credentials.port`",
+async fn log_in(mut wire: Wire, account: &Account<MongoDb>) -> Result<Session, Failure> {
+    let credentials = &account.credentials;
+    let version = env!("CARGO_PKG_VERSION");
+    let client = doc! {
+        "application": {"name": "tributary"}, "driver": {"name": "tributary", "version": version},
+        "os": {"type": std::env::consts::OS},
     };
-    let code = error.code();
-    report.failed(kind, None, began.elapsed(), code, hint);
-    ConnectorError::Unreachable { code, cause: Some(Box::new(error)) }
+    let greeting = wire.ask("admin", doc! {"hello": 1, "client": client}).await?;
+    let document = greeting.document()?;
+    // Members of sets and routers of clusters know of moments; one that stands alone does not.
+    let has_snapshots = document.get_str("setName").is_ok() || document.get_str("msg") == Ok("isdbgrid");
+
+    let binary = |text: String| Binary { subtype: BinarySubtype::Generic, bytes: text.into_bytes() };
+    let login = Login::new(&credentials.username, credentials.password.expose_secret());
+    let begin = doc! {
+        "saslStart": 1, "mechanism": "SCRAM-SHA-256", "payload": binary(login.first()),
+        "options": {"skipEmptyExchange": true},
+    };
+    let source = credentials.auth_source();
+    let answer = wire.ask(source, begin).await?;
+    let conversation = answer.number("conversationId").ok_or(Failure::MALFORMED)?;
+    let conversation = i32::try_from(conversation).map_err(|_| Failure::MALFORMED)?;
+    let (last, proven) = login.prove(payload(&answer)?)?;
+    let go_on = |payload| doc! {"saslContinue": 1, "conversationId": conversation, "payload": payload};
+    let answer = wire.ask(source, go_on(binary(last))).await?;
+    proven.judge(payload(&answer)?)?;
+    if answer.document()?.get_bool("done") != Ok(true) {
+        let answer = wire.ask(source, go_on(binary(String::new()))).await?;
+        if answer.document()?.get_bool("done") != Ok(true) {
+            return Err(Failure::Protocol("the server does not come to the end of the login"));
+        }
+    }
+    wire.is_logged_in();
+    Ok(Session { wire, has_snapshots })
 }
 
-fn refused_tls(report: &mut Report, began: Instant, error: TlsError) -> ConnectorError {
-    let (code, hint) = match &error {
-        TlsError::InvalidRoot => ("tls_failed", "`config.rootCertificate` must be PEM text with a certificate"),
-        TlsError::InvalidName => ("tls_failed", "give the name in the server's certificate as `credentials.host`"),
-        TlsError::Certificate(_) => (
-            "tls_failed",
-            "the server's certificate is not accepted; give its authority as `config.rootCertificate` and its name as \
-             `credentials.host`",
+fn payload(answer: &Answer) -> Result<&[u8], Failure> {
+    answer.document()?.get_binary("payload").map(|binary| binary.bytes).map_err(|_| Failure::MALFORMED)
+}
+
+fn refused(report: &mut Report, began: Instant, failure: Failure) -> ConnectorError {
+    let (code, hint) = match failure {
+        Failure::Rounds => (
+            "login_refused",
+            "the server asks for more than 100,000 rounds of hashing, or fewer than 4,096; set its \
+             `scramSHA256IterationCount`, and the password anew",
         ),
-        TlsError::Handshake(_) => {
-            ("tls_failed", "the server does not offer TLS that we take; turn it on there, or set `config.sslMode`")
-        }
-        TlsError::TimedOut => ("timed_out", "the server did not finish the TLS handshake in time"),
-    };
-    report.failed(StageKind::Tls, None, began.elapsed(), code, hint);
-    ConnectorError::Unreachable { code, cause: Some(Box::new(error)) }
-}
-
-fn refused_by_server(report: &mut Report, began: Instant, failure: Failure) -> ConnectorError {
-    let own_hint = failure.breach.map(|breach| breach.hint());
-    if failure.is_refused_login() {
-        let hint = own_hint.unwrap_or(
+        Failure::Impostor => (
+            "login_refused",
+            "the server could not show that it knows the password; check `credentials.host` and `credentials.port`",
+        ),
+        failure if failure.is_refused_login() => (
+            "login_refused",
             "the server refused the login; check `credentials.username`, `credentials.password` and \
-             `credentials.authDatabase`",
-        );
-        report.failed(StageKind::Login, None, began.elapsed(), "login_refused", hint);
-        return ConnectorError::LoginRefused(Some(Box::new(failure)));
+             `credentials.authSource`, and that the user may log in with SCRAM-SHA-256",
+        ),
+        Failure::TimedOut => ("timed_out", "the server took too long to log in; try again when it is less busy"),
+        _ => (
+            "unreachable",
+            "what answers broke off before the login was done; check that it is MongoDB 4.4 or later, and whether it \
+             wants TLS",
+        ),
+    };
+    report.failed(StageKind::Login, None, began.elapsed(), code, hint);
+    match failure {
+        // Whatever the server says before the login is done is about the login.
+        Failure::Server(_) if !failure.is_refused_login() => {
+            ConnectorError::Unreachable { code: "unreachable", cause: Some(Box::new(failure)) }
+        }
+        failure => failure.into_error(),
     }
-    let hint = own_hint.unwrap_or(
-        "the server broke off before the login was done; check that it is MongoDB 4.2 or later, and whether it wants TLS",
-    );
-    report.failed(StageKind::Login, None, began.elapsed(), "unreachable", hint);
-    ConnectorError::Unreachable { code: "unreachable", cause: Some(Box::new(failure)) }
 }

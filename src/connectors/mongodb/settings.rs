@@ -1,9 +1,10 @@
 //! Credentials and config of a MongoDB connection.
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::json;
 
+use crate::connectors::logins::{self, SslMode};
 use crate::connectors::numbers;
 use crate::connectors::rows::RowMapping;
 use crate::connectors::rows::names::Pattern;
@@ -14,42 +15,26 @@ use crate::error::Violation;
 
 const COLLECTION: &str = "must be `database.collection`; `*` stands for any characters";
 /// Where users usually are.
-const AUTH_DATABASE: &str = "admin";
+const AUTH_SOURCE: &str = "admin";
 
 /// Who logs in, and where.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Credentials {
     pub(super) host: String,
-    #[serde(deserialize_with = "port")]
+    #[serde(deserialize_with = "logins::port")]
     pub(super) port: u16,
     pub(super) username: String,
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "logins::secret")]
     pub(super) password: SecretString,
-    auth_database: Option<String>,
+    auth_source: Option<String>,
 }
 
 impl Credentials {
     /// The database that the user is defined in.
-    pub(super) fn auth_database(&self) -> &str {
-        self.auth_database.as_deref().filter(|name| !name.is_empty()).unwrap_or(AUTH_DATABASE)
+    pub(super) fn auth_source(&self) -> &str {
+        self.auth_source.as_deref().filter(|name| !name.is_empty()).unwrap_or(AUTH_SOURCE)
     }
-}
-
-/// How much of TLS is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SslMode {
-    /// As `verify-full`, except that a server on loopback is spoken to in plain
-    /// text.
-    #[default]
-    Auto,
-    /// TLS with a verified chain; the name is not looked at.
-    Require,
-    /// TLS with a verified chain and name.
-    VerifyFull,
-    /// Plain text, wherever the server is.
-    Disable,
 }
 
 /// Everything that is not a credential.
@@ -77,41 +62,30 @@ impl Config {
     }
 }
 
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(SecretString::from)
-}
-
-fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    numbers::optional_whole(deserializer)?
-        .and_then(|number| u16::try_from(number).ok())
-        .filter(|port| *port != 0)
-        .ok_or_else(|| serde::de::Error::custom("not a port"))
-}
-
-fn field(name: &'static str, kind: FieldType, title: &'static str, description: &'static str) -> Field {
-    Field { name, kind, required: false, title, description, default: None }
-}
-
 /// Fields of `credentials`.
 pub(super) fn auth_fields() -> Vec<Field> {
-    let mut fields = vec![
-        field("host", FieldType::String, "Host", "Host name or address of the server"),
-        field("port", FieldType::Number, "Port", "TCP port, usually 27017"),
-        field("username", FieldType::String, "Username", "User; the role `read` is enough"),
-        field("password", FieldType::Password, "Password", "Password of the user"),
-    ];
-    fields.iter_mut().for_each(|field| field.required = true);
-    let description = "Database that the user is defined in, usually admin";
-    fields.push(field("authDatabase", FieldType::String, "Database of the user", description));
-    fields
+    vec![
+        Field::required("host", FieldType::String, "Host", "Host name or address of one server"),
+        Field::required("port", FieldType::Number, "Port", "TCP port, usually 27017"),
+        Field::required("username", FieldType::String, "Username", "User; the role `read` is enough"),
+        Field::required("password", FieldType::Password, "Password", "Password of the user"),
+        Field::optional(
+            "authSource",
+            FieldType::String,
+            "Database of the user",
+            "Database that the user is defined in, usually admin",
+        ),
+    ]
 }
 
 /// Fields of `config`.
 pub(super) fn config_fields() -> Vec<Field> {
+    let list = |name, title, description| Field::optional(name, FieldType::StringList, title, description);
+    let text = |name, title, description| Field::optional(name, FieldType::String, title, description);
     vec![
         Field {
             default: Some(json!("auto")),
-            ..field(
+            ..Field::optional(
                 "sslMode",
                 FieldType::Enum(&["auto", "require", "verify-full", "disable"]),
                 "TLS",
@@ -119,35 +93,20 @@ pub(super) fn config_fields() -> Vec<Field> {
                  `verify-full`: the name too; `disable`: plain text",
             )
         },
-        field("rootCertificate", FieldType::String, "Root certificate", "PEM text; replaces the public authorities"),
-        field("databases", FieldType::StringList, "Databases", "Only these databases; `*` stands for any characters"),
-        field("collections", FieldType::StringList, "Collections", "Only these, as `database.collection` with `*`"),
-        field(
-            "excludeCollections",
-            FieldType::StringList,
-            "Collections to leave out",
-            "As `database.collection` with `*`",
-        ),
-        field(
-            "excludeFields",
-            FieldType::StringList,
-            "Fields to leave out",
-            "Fields of documents, as `database.collection.field` with `*`",
-        ),
-        field(
+        text("rootCertificate", "Root certificate", "PEM text; replaces the public authorities"),
+        list("databases", "Databases", "Only these databases; `*` stands for any characters"),
+        list("collections", "Collections", "Only these collections and views, as `database.collection` with `*`"),
+        list("excludeCollections", "Collections to leave out", "As `database.collection` with `*`"),
+        list("excludeFields", "Fields to leave out", "Fields of documents, as `database.collection.field` with `*`"),
+        Field::optional(
             "documentLimit",
             FieldType::Number,
             "Document limit",
             "Most documents of a collection, in the order of `_id`",
         ),
-        field("titleTemplate", FieldType::String, "Title", "Template over the document's fields: `{{ name }}`"),
-        field("bodyTemplate", FieldType::String, "Body", "Template of the text to search"),
-        field(
-            "urlTemplate",
-            FieldType::String,
-            "Address",
-            "Template of the document's address: `https://example.com/{{ _id }}`",
-        ),
+        text("titleTemplate", "Title", "Template over the document's fields: `{{ name }}`"),
+        text("bodyTemplate", "Body", "Template of the text to search"),
+        text("urlTemplate", "Address", "Template of the document's address: `https://example.com/{{ key }}`"),
     ]
 }
 
@@ -169,7 +128,7 @@ pub(super) fn validate(config: &Config) -> Vec<Violation> {
     ];
     for (name, patterns, parts, description) in lists {
         for (position, pattern) in patterns.iter().enumerate() {
-            if Pattern::parse(pattern).is_none_or(|pattern| pattern.len() != parts) {
+            if Pattern::parse(pattern).is_none_or(|pattern| pattern.depth() != parts) {
                 wrong(format!("{name}[{position}]"), description);
             }
         }
@@ -185,11 +144,5 @@ pub(super) fn validate(config: &Config) -> Vec<Violation> {
 
 /// What of the config decides whom the credentials are shown to.
 pub(super) fn binding(config: &Config) -> String {
-    let mode = match config.ssl_mode {
-        SslMode::Auto => "auto",
-        SslMode::Require => "require",
-        SslMode::VerifyFull => "verify-full",
-        SslMode::Disable => "disable",
-    };
-    json!([mode, config.root_certificate]).to_string()
+    json!([config.ssl_mode.name(), config.root_certificate]).to_string()
 }

@@ -1,9 +1,10 @@
 //! Values of a document as plain JSON. What JSON has no word for becomes the text that
 //! the shell would show; whole numbers that a double would change become texts.
 
-use mongodb::bson::raw::{RawArray, RawBsonRef, RawDocument};
-use mongodb::bson::spec::BinarySubtype;
+use bson::raw::{RawArray, RawBsonRef, RawDocument, RawDocumentBuf, cstr};
+use bson::spec::BinarySubtype;
 use serde_json::{Map, Number, Value, json};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Largest whole number up to which a double holds every one.
 const EXACT_IN_A_DOUBLE: u64 = 1 << 53;
@@ -11,67 +12,93 @@ const EXACT_IN_A_DOUBLE: u64 = 1 << 53;
 const EXACT_DIGITS: usize = 15;
 /// What the server allows.
 const DEEPEST: usize = 100;
+/// Most values of one document, those inside others included: as JSON each takes many
+/// times its bytes.
+const MOST_VALUES: usize = 200_000;
+/// Longest `_id` whose bytes are a key; what is longer is named by a hash.
+const LONGEST_ID: usize = 1024;
 
-/// The bytes are no document, or one that is deeper than documents are.
+/// The bytes are no document, or one that is deeper or has more values than is taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 /// The fields of a document, in their order.
 pub(super) fn fields(document: &RawDocument) -> Result<Vec<(String, Value)>, Malformed> {
+    let mut reader = Reader { left: MOST_VALUES };
     let mut fields = Vec::new();
-    for element in document.iter() {
+    for element in document {
         let (name, value) = element.map_err(|_| Malformed)?;
-        fields.push((name.as_str().to_owned(), plain(value, 1)?));
+        fields.push((name.as_str().to_owned(), reader.plain(value, 1)?));
     }
     Ok(fields)
 }
 
-fn plain(value: RawBsonRef<'_>, depth: usize) -> Result<Value, Malformed> {
-    if depth > DEEPEST {
-        return Err(Malformed);
-    }
-    Ok(match value {
-        RawBsonRef::Double(number) => {
-            Number::from_f64(number).map_or_else(|| Value::String(number.to_string()), Value::Number)
-        }
-        RawBsonRef::String(text) | RawBsonRef::Symbol(text) | RawBsonRef::JavaScriptCode(text) => Value::from(text),
-        RawBsonRef::Array(array) => list(array, depth)?,
-        RawBsonRef::Document(document) => object(document, depth)?,
-        RawBsonRef::Boolean(boolean) => Value::Bool(boolean),
-        RawBsonRef::Null | RawBsonRef::Undefined => Value::Null,
-        RawBsonRef::RegularExpression(regex) => {
-            Value::from(format!("/{}/{}", regex.pattern.as_str(), regex.options.as_str()))
-        }
-        RawBsonRef::JavaScriptCodeWithScope(code) => Value::from(code.code),
-        RawBsonRef::Int32(number) => Value::from(number),
-        RawBsonRef::Int64(number) if number.unsigned_abs() > EXACT_IN_A_DOUBLE => Value::from(number.to_string()),
-        RawBsonRef::Int64(number) => Value::from(number),
-        RawBsonRef::Timestamp(stamp) => json!({"t": stamp.time, "i": stamp.increment}),
-        RawBsonRef::Binary(binary) if binary.subtype == BinarySubtype::Uuid && binary.bytes.len() == 16 => {
-            Value::from(uuid(binary.bytes))
-        }
-        RawBsonRef::Binary(binary) => json!({"bytes": binary.bytes.len()}),
-        RawBsonRef::ObjectId(id) => Value::from(id.to_hex()),
-        RawBsonRef::DateTime(time) => moment(time.timestamp_millis()),
-        RawBsonRef::Decimal128(number) => decimal(&number.to_string()),
-        RawBsonRef::MaxKey => Value::from("MaxKey"),
-        RawBsonRef::MinKey => Value::from("MinKey"),
-        // A reference of long ago, of which the id is kept from nobody.
-        RawBsonRef::DbPointer(_) => Value::from("DBPointer"),
-    })
+/// The `_id` alone, as a document of one field; none where there is none.
+pub(super) fn lone_id(document: &RawDocument) -> Result<Option<RawDocumentBuf>, Malformed> {
+    let Some(id) = document.get("_id").map_err(|_| Malformed)? else { return Ok(None) };
+    Ok(Some(lone(id)))
 }
 
-fn list(array: &RawArray, depth: usize) -> Result<Value, Malformed> {
-    array.into_iter().map(|value| plain(value.map_err(|_| Malformed)?, depth + 1)).collect()
+fn lone(id: RawBsonRef<'_>) -> RawDocumentBuf {
+    let mut lone = RawDocumentBuf::new();
+    lone.append(cstr!("_id"), id);
+    lone
 }
 
-fn object(document: &RawDocument, depth: usize) -> Result<Value, Malformed> {
-    let mut members = Map::new();
-    for element in document.iter() {
-        let (name, value) = element.map_err(|_| Malformed)?;
-        members.insert(name.as_str().to_owned(), plain(value, depth + 1)?);
+/// Turns values into JSON, within a number of them.
+struct Reader {
+    left: usize,
+}
+
+impl Reader {
+    fn plain(&mut self, value: RawBsonRef<'_>, depth: usize) -> Result<Value, Malformed> {
+        self.left = self.left.checked_sub(1).ok_or(Malformed)?;
+        if depth > DEEPEST {
+            return Err(Malformed);
+        }
+        Ok(match value {
+            RawBsonRef::Double(number) => {
+                Number::from_f64(number).map_or_else(|| Value::String(number.to_string()), Value::Number)
+            }
+            RawBsonRef::String(text) | RawBsonRef::Symbol(text) | RawBsonRef::JavaScriptCode(text) => Value::from(text),
+            RawBsonRef::Array(array) => self.list(array, depth)?,
+            RawBsonRef::Document(document) => self.object(document, depth)?,
+            RawBsonRef::Boolean(boolean) => Value::Bool(boolean),
+            RawBsonRef::Null | RawBsonRef::Undefined => Value::Null,
+            RawBsonRef::RegularExpression(regex) => {
+                Value::from(format!("/{}/{}", regex.pattern.as_str(), regex.options.as_str()))
+            }
+            RawBsonRef::JavaScriptCodeWithScope(code) => Value::from(code.code),
+            RawBsonRef::Int32(number) => Value::from(number),
+            RawBsonRef::Int64(number) if number.unsigned_abs() > EXACT_IN_A_DOUBLE => Value::from(number.to_string()),
+            RawBsonRef::Int64(number) => Value::from(number),
+            RawBsonRef::Timestamp(stamp) => json!({"t": stamp.time, "i": stamp.increment}),
+            RawBsonRef::Binary(binary) if binary.subtype == BinarySubtype::Uuid && binary.bytes.len() == 16 => {
+                Value::from(uuid(binary.bytes))
+            }
+            RawBsonRef::Binary(binary) => json!({"bytes": binary.bytes.len()}),
+            RawBsonRef::ObjectId(id) => Value::from(id.to_hex()),
+            RawBsonRef::DateTime(time) => moment(time.timestamp_millis()),
+            RawBsonRef::Decimal128(number) => decimal(&number.to_string()),
+            RawBsonRef::MaxKey => Value::from("MaxKey"),
+            RawBsonRef::MinKey => Value::from("MinKey"),
+            // A reference of long ago, whose parts nobody can ask for.
+            RawBsonRef::DbPointer(_) => Value::from("DBPointer"),
+        })
     }
-    Ok(Value::Object(members))
+
+    fn list(&mut self, array: &RawArray, depth: usize) -> Result<Value, Malformed> {
+        array.into_iter().map(|value| self.plain(value.map_err(|_| Malformed)?, depth + 1)).collect()
+    }
+
+    fn object(&mut self, document: &RawDocument, depth: usize) -> Result<Value, Malformed> {
+        let mut members = Map::new();
+        for element in document {
+            let (name, value) = element.map_err(|_| Malformed)?;
+            members.insert(name.as_str().to_owned(), self.plain(value, depth + 1)?);
+        }
+        Ok(Value::Object(members))
+    }
 }
 
 fn uuid(bytes: &[u8]) -> String {
@@ -79,7 +106,8 @@ fn uuid(bytes: &[u8]) -> String {
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes as digits.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -97,8 +125,9 @@ fn decimal(text: &str) -> Value {
     number.map_or_else(|| Value::from(text), Value::Number)
 }
 
-/// An `_id` as the key of a document. Distinct ones have distinct keys.
-pub(super) fn source_key(id: RawBsonRef<'_>) -> Result<String, Malformed> {
+/// An `_id` as the key of a document. Distinct ones have distinct keys; of one that is
+/// long and no text, a hash has to do.
+pub(super) fn source_key(id: RawBsonRef<'_>) -> String {
     let part = match id {
         RawBsonRef::String(text) => Value::from(text),
         RawBsonRef::Int32(number) => Value::from(number),
@@ -111,18 +140,19 @@ pub(super) fn source_key(id: RawBsonRef<'_>) -> Result<String, Malformed> {
         RawBsonRef::Boolean(boolean) => Value::Bool(boolean),
         RawBsonRef::Null => Value::Null,
         RawBsonRef::Double(number) => json!({"$double": number.to_string()}),
-        // Its bytes tell it from all others, however deep it is.
-        RawBsonRef::Document(document) => json!({"$document": hexadecimal(document.as_bytes())}),
-        other => json!({"$other": format!("{:?}", other.element_type()), "value": plain(other, 1)?}),
+        RawBsonRef::Decimal128(number) => json!({"$decimal": number.to_string()}),
+        // Their bytes tell them from all others, however deep they are.
+        other if lone(other).as_bytes().len() <= LONGEST_ID => json!({"$bson": hexadecimal(lone(other).as_bytes())}),
+        other => json!({"$hash": format!("{:032x}", xxh3_128(lone(other).as_bytes()))}),
     };
-    Ok(Value::Array(vec![part]).to_string())
+    Value::Array(vec![part]).to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use mongodb::bson::oid::ObjectId;
-    use mongodb::bson::raw::RawDocumentBuf;
-    use mongodb::bson::{Binary, Bson, DateTime, Document, Regex, Timestamp, doc};
+    use bson::oid::ObjectId;
+    use bson::raw::RawDocumentBuf;
+    use bson::{Binary, Bson, DateTime, Document, Regex, Timestamp, doc};
 
     use super::*;
 
@@ -176,7 +206,7 @@ mod tests {
         ];
         let keys: std::collections::BTreeSet<String> = ids
             .iter()
-            .map(|id| source_key(raw(&doc! {"_id": id.clone()}).get("_id").unwrap().unwrap()).unwrap())
+            .map(|id| source_key(raw(&doc! {"_id": id.clone()}).get("_id").unwrap().unwrap()))
             .collect();
         assert_eq!(keys.len(), ids.len());
     }
