@@ -10,7 +10,7 @@ pub mod following;
 pub mod git;
 pub mod http;
 pub mod imap;
-mod link;
+pub mod link;
 pub mod loading;
 pub mod logins;
 pub mod mongodb;

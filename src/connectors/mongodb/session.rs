@@ -127,7 +127,7 @@ async fn log_in(mut wire: Wire, account: &Account<MongoDb>) -> Result<Session, F
     let greeting = wire.ask("admin", doc! {"hello": 1, "client": client}).await?;
     let document = greeting.document()?;
     // Members of sets and routers of clusters know of moments; one that stands alone does not.
-    let has_snapshots = document.get_str("setName").is_ok() || document.get_str("msg") == Ok("isdbgrid");
+    let has_snapshots = document.get_str("setName").is_ok() || document.get_str("msg").is_ok_and(|word| word == "isdbgrid");
 
     let binary = |text: String| Binary { subtype: BinarySubtype::Generic, bytes: text.into_bytes() };
     let login = Login::new(&credentials.username, credentials.password.expose_secret());
@@ -143,14 +143,18 @@ async fn log_in(mut wire: Wire, account: &Account<MongoDb>) -> Result<Session, F
     let go_on = |payload| doc! {"saslContinue": 1, "conversationId": conversation, "payload": payload};
     let answer = wire.ask(source, go_on(binary(last))).await?;
     proven.judge(payload(&answer)?)?;
-    if answer.document()?.get_bool("done") != Ok(true) {
+    if !is_done(&answer)? {
         let answer = wire.ask(source, go_on(binary(String::new()))).await?;
-        if answer.document()?.get_bool("done") != Ok(true) {
+        if !is_done(&answer)? {
             return Err(Failure::Protocol("the server does not come to the end of the login"));
         }
     }
     wire.is_logged_in();
     Ok(Session { wire, has_snapshots })
+}
+
+fn is_done(answer: &Answer) -> Result<bool, Failure> {
+    answer.document()?.get_bool("done").map_err(|_| Failure::MALFORMED)
 }
 
 fn payload(answer: &Answer) -> Result<&[u8], Failure> {

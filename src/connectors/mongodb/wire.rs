@@ -154,7 +154,7 @@ pub(super) struct Answered<'a> {
 
 impl<'a> Answered<'a> {
     /// Its documents, one by one.
-    pub(super) fn documents(&self) -> impl Iterator<Item = Result<&'a RawDocument, Failure>> {
+    pub(super) fn documents(&self) -> impl Iterator<Item = Result<&'a RawDocument, Failure>> + use<'a> {
         self.documents.into_iter().map(|value| match value {
             Ok(RawBsonRef::Document(document)) => Ok(document),
             Ok(_) | Err(_) => Err(Failure::MALFORMED),
