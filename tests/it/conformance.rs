@@ -7,6 +7,7 @@ mod suite;
 mod files;
 mod git;
 mod imap;
+mod mongodb;
 mod mysql;
 mod postgresql;
 mod s3;
@@ -66,6 +67,7 @@ macro_rules! conformance {
 conformance!(on_files, crate::conformance::files::Folder);
 conformance!(on_git, crate::conformance::git::Repository);
 conformance!(on_imap, crate::conformance::imap::Mail);
+conformance!(on_mongodb, crate::conformance::mongodb::Collections);
 conformance!(on_mysql, crate::conformance::mysql::Tables);
 conformance!(on_postgresql, crate::conformance::postgresql::Tables);
 conformance!(on_s3, crate::conformance::s3::Weed);

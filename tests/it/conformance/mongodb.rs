@@ -4,8 +4,6 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
-use mongodb::bson::doc;
 use serde_json::{Value, json};
 
 use super::subject::{SECRET, Settings, Subject, Truth, Wrong};
@@ -31,13 +29,17 @@ impl Collections {
         format!("{}.{collection}", self.database.name)
     }
 
-    async fn put(&self, collection: &str, id: i32, name: &str) {
-        self.database.collection(collection).insert_one(doc! {"_id": id, "name": name}).await.expect("it is inserted");
+    fn put(&self, collection: &str, id: i32, name: &str) {
+        self.database.insert(collection, json!([{"_id": id, "name": name}]));
     }
 
-    async fn rename(&self, collection: &str, id: i32, name: &str) {
-        let change = doc! {"$set": {"name": name}};
-        self.database.collection(collection).update_one(doc! {"_id": id}, change).await.expect("it is updated");
+    fn rename(&self, collection: &str, id: i32, name: &str) {
+        let change = json!([{"q": {"_id": id}, "u": {"$set": {"name": name}}}]);
+        self.database.run(json!({"update": collection, "updates": change}));
+    }
+
+    fn remove(&self, collection: &str, which: Value, limit: i32) {
+        self.database.run(json!({"delete": collection, "deletes": [{"q": which, "limit": limit}]}));
     }
 }
 
@@ -49,15 +51,16 @@ impl Subject for Collections {
         let collections = Self { database: Database::create().await };
         for collection in COLLECTIONS {
             for id in 1..=6 {
-                collections.put(collection, id, &format!("{collection} number {id}")).await;
+                collections.put(collection, id, &format!("{collection} number {id}"));
             }
         }
         collections
     }
 
     async fn version(&self) -> String {
-        let told = self.database.admin(doc! {"buildInfo": 1}).await;
-        format!("SecantusDB that calls itself MongoDB {}", told.get_str("version").expect("a version"))
+        let told = self.database.admin(json!({"buildInfo": 1}));
+        let version = |name: &str| told[name].as_str().expect("a version").to_owned();
+        format!("SecantusDB {}, which calls itself MongoDB {}", version("secantusVersion"), version("version"))
     }
 
     fn port(&self) -> Option<u16> {
@@ -70,7 +73,7 @@ impl Subject for Collections {
 
     async fn wrong(&self) -> Vec<Wrong> {
         let other = Database::create().await;
-        other.collection("secrets").insert_one(doc! {"_id": 1}).await.expect("it is inserted");
+        other.insert("secrets", json!([{"_id": 1}]));
         let secrets = format!("{}.secrets", other.name);
         vec![
             Wrong {
@@ -93,47 +96,45 @@ impl Subject for Collections {
     async fn truth(&self) -> Truth {
         let mut truth = Truth::new();
         for collection in COLLECTIONS {
-            let mut cursor = self.database.collection(collection).find(doc! {}).await.expect("a cursor");
-            while let Some(document) = cursor.try_next().await.expect("a document") {
-                let key = format!("[{}]", document.get_i32("_id").expect("an id"));
-                truth.insert((self.path(collection), key), document.get_str("name").expect("a name").to_owned());
+            for document in self.database.documents(collection) {
+                let key = format!("[{}]", document["_id"]);
+                truth.insert((self.path(collection), key), document["name"].as_str().expect("a name").to_owned());
             }
         }
         truth
     }
 
     async fn insert(&self) {
-        self.put("customers", 7, "a new customer").await;
-        self.put("orders", 7, "a new order").await;
+        self.put("customers", 7, "a new customer");
+        self.put("orders", 7, "a new order");
     }
 
     async fn update(&self) {
-        self.rename("customers", 1, "another customer").await;
-        self.rename("products", 2, "another product").await;
+        self.rename("customers", 1, "another customer");
+        self.rename("products", 2, "another product");
     }
 
     async fn delete_some(&self) {
         for (collection, id) in [("customers", 3), ("orders", 4)] {
-            self.database.collection(collection).delete_one(doc! {"_id": id}).await.expect("it is deleted");
+            self.remove(collection, json!({"_id": id}), 1);
         }
     }
 
     async fn delete_all(&self) {
         for collection in COLLECTIONS {
-            self.database.collection(collection).delete_many(doc! {}).await.expect("they are deleted");
+            self.remove(collection, json!({}), 0);
         }
     }
 
     async fn insert_large(&self) -> u64 {
         // The server allows no more than 16 MiB.
         let bytes = 15 << 20;
-        let document = doc! {"_id": 100, "name": "large", "content": "x".repeat(bytes)};
-        self.database.collection("customers").insert_one(document).await.expect("it is inserted");
+        self.database.insert("customers", json!([{"_id": 100, "name": "large", "content": "x".repeat(bytes)}]));
         bytes as u64
     }
 
     async fn break_listing(&self) -> bool {
-        self.database.admin(doc! {"dropUser": &self.database.reader}).await;
+        self.database.admin(json!({"dropUser": self.database.reader}));
         true
     }
 }
