@@ -64,12 +64,12 @@ macro_rules! conformance {
     };
 }
 
-conformance!(on_files, crate::conformance::files::Folder);
-conformance!(on_git, crate::conformance::git::Repository);
-conformance!(on_imap, crate::conformance::imap::Mail);
-conformance!(on_mongodb, crate::conformance::mongodb::Collections);
-conformance!(on_mysql, crate::conformance::mysql::Tables);
-conformance!(on_postgresql, crate::conformance::postgresql::Tables);
-conformance!(on_s3, crate::conformance::s3::Weed);
-conformance!(on_sqlite, crate::conformance::sqlite::File);
-conformance!(on_webdav, crate::conformance::webdav::Folder);
+conformance!(of_files, crate::conformance::files::Folder);
+conformance!(of_git, crate::conformance::git::Repository);
+conformance!(of_imap, crate::conformance::imap::Mail);
+conformance!(of_mongodb, crate::conformance::mongodb::Collections);
+conformance!(of_mysql, crate::conformance::mysql::Tables);
+conformance!(of_postgresql, crate::conformance::postgresql::Tables);
+conformance!(of_s3, crate::conformance::s3::Weed);
+conformance!(of_sqlite, crate::conformance::sqlite::File);
+conformance!(of_webdav, crate::conformance::webdav::Folder);

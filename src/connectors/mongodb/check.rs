@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use super::{MongoDb, Shape};
 use super::catalog::{self, Collection};
 use super::object::Pass;
 use super::read::{ObjectError, PERMISSION_MISSING};
 use super::selection::Selection;
 use super::session::{self, Session};
+use super::{MongoDb, Shape};
 use crate::connectors::reading::{Message, Output, ReadRequest};
 use crate::connectors::{Account, ConnectorError};
 use crate::report::{Report, StageKind};

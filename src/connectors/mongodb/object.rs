@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bson::raw::{RawDocument, RawDocumentBuf};
+use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
 use bson::{Bson, Document, Timestamp, doc};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -103,7 +103,8 @@ impl<'a> Pass<'a> {
             return self.documents(Span { limit, ..Span::default() }).await;
         }
         let has_places = request.positions.is_some() && self.limit.is_none() && !self.collection.is_view;
-        let place = request.positions.as_ref().filter(|_| has_places).and_then(|places| placed(places.get(&*self.object)?));
+        let place =
+            request.positions.as_ref().filter(|_| has_places).and_then(|places| placed(places.get(&*self.object)?));
         let rest = match place {
             None => {
                 self.documents(Span { limit: self.limit, has_places, ..Span::default() }).await?;
@@ -198,11 +199,12 @@ impl<'a> Pass<'a> {
         let mut command = doc! {"find": self.collection.name.as_str(), "batchSize": ASKED_AT_ONCE};
         if !self.collection.is_view {
             command.insert("sort", doc! {"_id": 1});
+            // The same index whatever the bounds: whoever goes on does so in the same order.
+            command.insert("hint", doc! {"_id": 1});
         }
         for (bound, id) in [("min", &span.from), ("max", &span.before)] {
             if let (Some(id), false) = (id, self.collection.is_view) {
                 command.insert(bound, Document::try_from(id.as_ref()).map_err(|_| Failure::MALFORMED)?);
-                command.insert("hint", doc! {"_id": 1});
             }
         }
         if let Some(limit) = span.limit.and_then(|limit| i64::try_from(limit).ok()) {
@@ -266,10 +268,13 @@ fn hashed_key(payload: &[u8], seen: &mut HashMap<u128, u64>) -> String {
     json!([format!("{hash:032x}"), *ordinal]).to_string()
 }
 
-/// Where a document lies; none where the `_id` is too large to be kept.
+/// Where a document lies; none where the `_id` is too large to be kept, or a document
+/// itself: about the order of those, not all servers agree with themselves.
 fn place_of(document: &RawDocument) -> Option<Value> {
     let id = values::lone_id(document).ok()??;
-    (id.as_bytes().len() <= LARGEST_PLACE).then(|| Value::from(values::hexadecimal(id.as_bytes())))
+    let is_plain = !matches!(document.get("_id"), Ok(Some(RawBsonRef::Document(_) | RawBsonRef::Array(_))));
+    let is_kept = is_plain && id.as_bytes().len() <= LARGEST_PLACE;
+    is_kept.then(|| Value::from(values::hexadecimal(id.as_bytes())))
 }
 
 fn placed(place: &Value) -> Option<RawDocumentBuf> {
@@ -285,13 +290,14 @@ mod tests {
 
     #[test]
     fn a_place_of_any_kind_is_kept_and_found_again() {
-        for id in [Bson::from(7), Bson::from("a"), Bson::Null, Bson::from(doc! {"a": [1, 2]}), Bson::MinKey] {
+        for id in [Bson::from(7), Bson::from("a"), Bson::Null, Bson::MinKey] {
             let document = RawDocumentBuf::try_from(&doc! {"name": "x", "_id": id.clone()}).unwrap();
             let place = place_of(&document).unwrap();
             assert_eq!(Document::try_from(placed(&place).unwrap().as_ref()).unwrap(), doc! {"_id": id});
         }
         let large = RawDocumentBuf::try_from(&doc! {"_id": "x".repeat(2000)}).unwrap();
-        assert_eq!(place_of(&large), None);
+        let inner = RawDocumentBuf::try_from(&doc! {"_id": {"a": [1, 2]}}).unwrap();
+        assert_eq!((place_of(&large), place_of(&inner)), (None, None));
         for odd in [json!("zz"), json!("0"), json!(7), json!("é")] {
             assert_eq!(placed(&odd), None);
         }

@@ -70,7 +70,8 @@ impl Login {
         let last = format!("c={},r={nonce}", STANDARD.encode(NO_BINDING));
         let message = format!("{},{said},{last}", self.bare);
         let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, stored_key.as_ref()), message.as_bytes());
-        let proof: Vec<u8> = client_key.as_ref().iter().zip(signature.as_ref()).map(|(one, other)| one ^ other).collect();
+        let proof: Vec<u8> =
+            client_key.as_ref().iter().zip(signature.as_ref()).map(|(one, other)| one ^ other).collect();
         let server_key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&salted, b"Server Key").as_ref());
         Ok((format!("{last},p={}", STANDARD.encode(proof)), Proven { server_key, message }))
     }
@@ -79,7 +80,8 @@ impl Login {
 impl Proven {
     /// Judges the server's last words.
     pub(super) fn judge(&self, said: &[u8]) -> Result<(), Failure> {
-        let signature = said.strip_prefix(b"v=").and_then(|said| STANDARD.decode(said).ok()).ok_or(Failure::Impostor)?;
+        let signature =
+            said.strip_prefix(b"v=").and_then(|said| STANDARD.decode(said).ok()).ok_or(Failure::Impostor)?;
         hmac::verify(&self.server_key, self.message.as_bytes(), &signature).map_err(|_| Failure::Impostor)
     }
 }

@@ -62,7 +62,12 @@ impl Cursor {
     }
 
     /// Brings the next batch; none at the end. The one before is let go of first.
-    pub(super) async fn next(self, session: &mut Session, collection: &str, size: i32) -> Result<Option<Self>, Failure> {
+    pub(super) async fn next(
+        self,
+        session: &mut Session,
+        collection: &str,
+        size: i32,
+    ) -> Result<Option<Self>, Failure> {
         let Self { database, answer, empty } = self;
         let batch = answer.batch()?;
         let id = batch.id;
@@ -127,7 +132,8 @@ async fn log_in(mut wire: Wire, account: &Account<MongoDb>) -> Result<Session, F
     let greeting = wire.ask("admin", doc! {"hello": 1, "client": client}).await?;
     let document = greeting.document()?;
     // Members of sets and routers of clusters know of moments; one that stands alone does not.
-    let has_snapshots = document.get_str("setName").is_ok() || document.get_str("msg").is_ok_and(|word| word == "isdbgrid");
+    let has_snapshots =
+        document.get_str("setName").is_ok() || document.get_str("msg").is_ok_and(|word| word == "isdbgrid");
 
     let binary = |text: String| Binary { subtype: BinarySubtype::Generic, bytes: text.into_bytes() };
     let login = Login::new(&credentials.username, credentials.password.expose_secret());

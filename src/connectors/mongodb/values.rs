@@ -204,10 +204,8 @@ mod tests {
             Bson::from(doc! {"a": "1"}),
             Bson::Null,
         ];
-        let keys: std::collections::BTreeSet<String> = ids
-            .iter()
-            .map(|id| source_key(raw(&doc! {"_id": id.clone()}).get("_id").unwrap().unwrap()))
-            .collect();
+        let keys: std::collections::BTreeSet<String> =
+            ids.iter().map(|id| source_key(raw(&doc! {"_id": id.clone()}).get("_id").unwrap().unwrap())).collect();
         assert_eq!(keys.len(), ids.len());
     }
 

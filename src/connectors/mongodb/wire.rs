@@ -67,8 +67,7 @@ impl Wire {
         // Commands are ours, and short.
         let length = (HEADER + 5 + body.len()) as u32;
         let number = self.asked.to_le_bytes();
-        let head =
-            [&length.to_le_bytes()[..], &number[..], &[0; 4], &MESSAGE.to_le_bytes(), &[0; 4], &[0]].concat();
+        let head = [&length.to_le_bytes()[..], &number[..], &[0; 4], &MESSAGE.to_le_bytes(), &[0; 4], &[0]].concat();
         let stream = self.stream.get_mut();
         stream.write_all(&head).await?;
         stream.write_all(body).await?;

@@ -156,9 +156,10 @@ async fn what_may_not_be_listed_is_not_taken_for_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collection_is_read_in_many_answers_and_at_one_moment() {
+async fn a_collection_is_read_in_many_answers_while_it_grows() {
     let database = Database::create().await;
-    let numbers = |from: i32, to: i32| Value::from_iter((from..to).map(|id| json!({"_id": id, "name": "x".repeat(900)})));
+    let numbers =
+        |from: i32, to: i32| Value::from_iter((from..to).map(|id| json!({"_id": id, "name": "x".repeat(900)})));
     database.insert("first", numbers(0, 2500));
     database.insert("second", numbers(0, 10));
     let session = open(&database, json!({}));
@@ -176,8 +177,10 @@ async fn a_collection_is_read_in_many_answers_and_at_one_moment() {
         }
     }
     reading.await.unwrap().unwrap();
-    assert_eq!(keys[&format!("{}.first", database.name)], 2500);
-    assert_eq!(keys[&format!("{}.second", database.name)], 10, "read as it was when the pass began");
+    // This server shows no moment, so what comes while it is read may be met or not.
+    let (first, second) = (keys[&format!("{}.first", database.name)], keys[&format!("{}.second", database.name)]);
+    assert!(matches!(first, 2500..=2510) && matches!(second, 10..=20), "{first}, {second}");
+    assert_eq!(read(&database, json!({})).await.keys(&format!("{}.first", database.name)).len(), 2510);
     assert_eq!(read(&database, json!({})).await.keys(&format!("{}.second", database.name)).len(), 20);
 }
 
@@ -191,15 +194,15 @@ async fn a_first_reading_goes_on_where_it_was_left() {
     database.run(json!({"update": "ids", "updates": change}));
     let mut places = Vec::new();
     let whole = resumed(&database, None, &mut places).await;
-    assert_eq!((whole.len(), places.len()), (13, 13), "each has a place");
-    for (index, place) in places.iter().enumerate() {
+    assert_eq!((whole.len(), places.len()), (13, 11), "each has a place but those whose `_id` is a document");
+    for (index, place) in &places {
         let rest = resumed(&database, Some((&object, place.clone())), &mut Vec::new()).await;
-        assert_eq!(rest, whole[index..], "from place {index} on, in the same order");
+        assert_eq!(rest, whole[*index..], "from place {index} on, in the same order");
     }
 }
 
 /// Keys in the order read, and the places; the index has all that it should have.
-async fn resumed(database: &Database, from: Option<(&str, Value)>, places: &mut Vec<Value>) -> Vec<String> {
+async fn resumed(database: &Database, from: Option<(&str, Value)>, places: &mut Vec<(usize, Value)>) -> Vec<String> {
     let session = open(database, json!({}));
     let positions = from.into_iter().map(|(object, place)| (object.to_owned(), place)).collect();
     let request = ReadRequest { positions: Some(positions), ..ReadRequest::default() };
@@ -210,7 +213,7 @@ async fn resumed(database: &Database, from: Option<(&str, Value)>, places: &mut 
         match message {
             Message::Batch(batch) => {
                 keys.extend(batch.records.iter().map(|record| record.source_key.clone()));
-                places.extend(batch.position);
+                places.extend(batch.position.map(|place| (keys.len() - 1, place)));
             }
             Message::Ask { answer, .. } => {
                 let reached = tributary::connectors::reading::Reached { known: 13, new: 0 };

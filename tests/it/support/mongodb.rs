@@ -111,11 +111,7 @@ impl Secured {
     pub async fn start(certificates: &Certificates) -> Self {
         let files = (certificates.file("server.pem"), certificates.file("server.key"));
         let started = tokio::task::spawn_blocking(move || {
-            let options = format!(
-                "--tls-cert-file {} --tls-key-file {}",
-                files.0.display(),
-                files.1.display()
-            );
+            let options = format!("--tls-cert-file {} --tls-key-file {}", files.0.display(), files.1.display());
             let prepare = format!(
                 "client.shop.things.insert_one({{'_id': 1, 'name': 'under TLS'}})\n\
                  client.admin.command('createUser', 'reader', pwd='{PASSWORD}', roles=[{{'role': 'read', 'db': 'shop'}}])"

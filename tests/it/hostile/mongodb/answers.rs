@@ -201,8 +201,10 @@ async fn no_answer_costs_a_document_or_memory_or_leaves_a_word() {
         // What is whole and says nothing of the others proves them gone; two are below the brake.
         let is_whole = matches!(tampering, Tampering::Deep | Tampering::Wide);
         assert!(deleted == "0" || is_whole, "{tampering:?}: {ended}");
-        assert!(ended["status"] != "succeeded" || is_whole || !ended["warnings"].as_array().is_none_or(Vec::is_empty),
-            "{tampering:?}: {ended}");
+        assert!(
+            ended["status"] != "succeeded" || is_whole || !ended["warnings"].as_array().is_none_or(Vec::is_empty),
+            "{tampering:?}: {ended}"
+        );
     }
     service.assert_rise(before, "all answers");
     service.assert_silent();
