@@ -10,8 +10,10 @@ pub mod following;
 pub mod git;
 pub mod http;
 pub mod imap;
+pub mod link;
 pub mod loading;
 pub mod logins;
+pub mod mongodb;
 pub mod mysql;
 pub mod numbers;
 pub mod paths;
@@ -413,6 +415,7 @@ pub fn builtin() -> Vec<Arc<dyn erased::DynConnector>> {
         Arc::new(files::Files),
         Arc::new(git::Git),
         Arc::new(imap::Imap),
+        Arc::new(mongodb::MongoDb),
         Arc::new(mysql::MySql),
         Arc::new(postgresql::PostgreSql),
         Arc::new(push::Push),

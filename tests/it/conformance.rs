@@ -7,6 +7,7 @@ mod suite;
 mod files;
 mod git;
 mod imap;
+mod mongodb;
 mod mysql;
 mod postgresql;
 mod s3;
@@ -66,6 +67,7 @@ macro_rules! conformance {
 conformance!(of_files, crate::conformance::files::Folder);
 conformance!(of_git, crate::conformance::git::Repository);
 conformance!(of_imap, crate::conformance::imap::Mail);
+conformance!(of_mongodb, crate::conformance::mongodb::Collections);
 conformance!(of_mysql, crate::conformance::mysql::Tables);
 conformance!(of_postgresql, crate::conformance::postgresql::Tables);
 conformance!(of_s3, crate::conformance::s3::Weed);

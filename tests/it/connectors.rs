@@ -4,6 +4,7 @@ mod files;
 mod formats;
 mod git;
 mod imap;
+mod mongodb;
 pub mod mysql;
 pub mod passes;
 pub mod postgresql;

@@ -10,6 +10,7 @@ mod git;
 mod imap;
 mod login;
 mod mail;
+mod mongodb;
 mod mysql;
 mod rogue;
 pub mod service;

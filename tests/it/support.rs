@@ -12,6 +12,7 @@ pub mod git;
 pub mod grpc;
 pub mod h2;
 pub mod mariadb;
+pub mod mongodb;
 pub mod names;
 pub mod oidc;
 pub mod postgres;

@@ -74,6 +74,11 @@ pub fn read(patterns: &[String]) -> Vec<Pattern> {
     patterns.iter().filter_map(|pattern| Pattern::parse(pattern)).collect()
 }
 
+/// True when a pattern names one thing only.
+pub fn is_exact(pattern: &str) -> bool {
+    Pattern::parse(pattern).is_some_and(|pattern| pattern.is_exact())
+}
+
 fn any_matches(patterns: &[Pattern], names: &[&str]) -> bool {
     patterns.iter().any(|pattern| pattern.matches(names))
 }
