@@ -223,7 +223,7 @@ mod tests {
         let known = doc! {"cursor": {"id": 5_i64, "firstBatch": [{"_id": 1, "a": {"b": [1]}}]}, "ok": 1.0, "code": 2};
         crate::tests::fuzz("mongodb answers", crate::tests::tampered(vec![answer(&known)]), |bytes| {
             if let Ok(read) = Answer::read(bytes) {
-                drop(read.judged());
+                let _ = read.judged();
                 if let Ok(found) = read.batch() {
                     found.documents().for_each(drop);
                 }

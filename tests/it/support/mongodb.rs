@@ -36,9 +36,9 @@ for line in sys.stdin:
 struct Running {
     port: u16,
     client: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    /// Ends with this process: the shell that holds the server reads its input to the
-    /// end, then stops the server and removes its folder.
-    _keeper: Child,
+    /// End with this process: the shell that holds the server reads its input to the
+    /// end, then stops the server and removes its folder; so does the client.
+    _keepers: [Child; 2],
 }
 
 /// A database of its own, empty at first, and a user who may read it.
@@ -134,9 +134,8 @@ fn server() -> &'static Running {
             .stdout(Stdio::piped())
             .spawn()
             .expect("python runs");
-        // It ends when its input does.
         let ends = (client.stdin.take().expect("its input"), client.stdout.take().expect("its output"));
-        Running { port, client: Mutex::new((ends.0, BufReader::new(ends.1))), _keeper: keeper }
+        Running { port, client: Mutex::new((ends.0, BufReader::new(ends.1))), _keepers: [keeper, client] }
     })
 }
 
