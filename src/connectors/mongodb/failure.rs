@@ -11,7 +11,6 @@ mod number {
     pub(super) const MAX_TIME: i64 = 50;
     pub(super) const SHUTDOWN: i64 = 91;
     pub(super) const QUERY_KILLED: i64 = 175;
-    pub(super) const SNAPSHOT_TOO_OLD: i64 = 239;
     pub(super) const MECHANISM_UNAVAILABLE: i64 = 334;
     pub(super) const NOT_AUTHENTICATED: i64 = 8000;
     pub(super) const INTERRUPTED_BY_SHUTDOWN: i64 = 11600;
@@ -72,11 +71,6 @@ impl Failure {
     /// The user may not do what was asked for.
     pub(super) fn is_forbidden(self) -> bool {
         self == Self::Server(number::UNAUTHORIZED)
-    }
-
-    /// The reading can go on behind the last document, with another cursor.
-    pub(super) fn is_of_the_cursor(self) -> bool {
-        matches!(self, Self::Server(number::CURSOR_GONE | number::SNAPSHOT_TOO_OLD))
     }
 
     /// As the error of a whole pass.

@@ -1,15 +1,14 @@
 //! One collection, read in the order of `_id`.
 //!
 //! A document keeps its `_id` while it lives, so a scan in that order meets every
-//! document that is there all the time, once, even where it goes on with another
-//! cursor. Where the server can, all collections are read as they were at one moment;
-//! it keeps that for some minutes, and what is read later is read as it is then.
+//! document that is there all the time, once. What changes meanwhile may be met or not:
+//! the next sync compares again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
-use bson::{Bson, Document, Timestamp, doc};
+use bson::{Document, doc};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
@@ -40,10 +39,6 @@ pub(super) struct Pass<'a> {
     object: Arc<str>,
     shape: Arc<Shape>,
     limit: Option<u64>,
-    /// The moment that all collections are read at, once one was.
-    pub(super) moment: Option<Timestamp>,
-    /// Of this one, another moment has to do.
-    is_late: bool,
 }
 
 /// Which documents are read, and what is known of them.
@@ -55,8 +50,6 @@ struct Span {
     before: Option<RawDocumentBuf>,
     limit: Option<u64>,
     has_places: bool,
-    /// The first was read already.
-    is_behind: bool,
 }
 
 /// Documents on their way to the output.
@@ -88,8 +81,6 @@ impl<'a> Pass<'a> {
             object: collection.path().into(),
             shape: Arc::new(Shape::new(mapping, collection, &account.config)),
             limit: account.config.document_limit,
-            moment: None,
-            is_late: false,
         })
     }
 
@@ -128,41 +119,22 @@ impl<'a> Pass<'a> {
         Ok(self.output.send(Message::Complete { object, counted: None, rest, mark: None }).await?)
     }
 
-    /// Reads a span, with another cursor behind the last document where one is lost.
-    async fn documents(&mut self, mut span: Span) -> Result<(), ObjectError> {
+    /// Reads a span. Where the server loses the cursor the collection was not read to its
+    /// end, and another attempt begins behind the last place.
+    async fn documents(&mut self, span: Span) -> Result<(), ObjectError> {
         let mut gathered = Gathered::default();
-        loop {
-            let before = gathered.read;
-            let failure = match self.one_cursor(&mut span, &mut gathered).await {
-                Ok(()) => break,
-                Err(Ended::Failed(failure)) => failure,
-                Err(Ended::Other(error)) => return Err(error),
-            };
-            let goes_on = failure.is_of_the_cursor() && gathered.read > before && !self.collection.is_view;
-            if !goes_on || span.from.is_none() {
-                return Err(failure.into());
-            }
-            (self.is_late, span.is_behind) = (true, true);
+        match self.one_cursor(&span, &mut gathered).await {
+            Ok(()) => Ok(self.send(&mut gathered).await?),
+            Err(Ended::Failed(failure)) => Err(failure.into()),
+            Err(Ended::Other(error)) => Err(error),
         }
-        Ok(self.send(&mut gathered).await?)
     }
 
-    async fn one_cursor(&mut self, span: &mut Span, gathered: &mut Gathered) -> Result<(), Ended> {
+    async fn one_cursor(&mut self, span: &Span, gathered: &mut Gathered) -> Result<(), Ended> {
         let mut next = Some(self.find(span).await?);
-        let mut is_first = std::mem::take(&mut span.is_behind);
         while let Some(cursor) = next {
             for document in cursor.documents()? {
-                let document = document?;
-                let id = values::lone_id(document).map_err(|_| Failure::MALFORMED);
-                let is_known = std::mem::take(&mut is_first)
-                    && matches!((&id, &span.from), (Ok(Some(id)), Some(from)) if id.as_bytes() == from.as_bytes());
-                if is_known {
-                    continue;
-                }
-                self.take(document, span, gathered).await?;
-                if !self.collection.is_view {
-                    span.from = id?;
-                }
+                self.take(document?, span, gathered).await?;
             }
             next = cursor.next(self.session, &self.collection.name, ASKED_AT_ONCE).await?;
         }
@@ -194,7 +166,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Begins to read a span: at the moment of the pass, where the server can show it.
+    /// Begins to read a span.
     async fn find(&mut self, span: &Span) -> Result<Cursor, Ended> {
         let mut command = doc! {"find": self.collection.name.as_str(), "batchSize": ASKED_AT_ONCE};
         if !self.collection.is_view {
@@ -210,25 +182,7 @@ impl<'a> Pass<'a> {
         if let Some(limit) = span.limit.and_then(|limit| i64::try_from(limit).ok()) {
             command.insert("limit", limit);
         }
-        let database = &self.collection.database;
-        if self.session.has_snapshots && !self.is_late {
-            let mut at = doc! {"level": "snapshot"};
-            if let Some(moment) = self.moment {
-                at.insert("atClusterTime", Bson::Timestamp(moment));
-            }
-            let mut command = command.clone();
-            command.insert("readConcern", at);
-            match self.session.begin(database, command).await {
-                Ok(cursor) => {
-                    self.moment = self.moment.or(cursor.moment());
-                    return Ok(cursor);
-                }
-                Err(failure) if failure.is_fatal() || failure.is_forbidden() => return Err(failure.into()),
-                // Not of this collection, or not any more.
-                Err(_) => {}
-            }
-        }
-        Ok(self.session.begin(database, command).await?)
+        Ok(self.session.begin(&self.collection.database, command).await?)
     }
 
     async fn send(&self, gathered: &mut Gathered) -> Result<(), ConnectorError> {
@@ -286,6 +240,8 @@ fn placed(place: &Value) -> Option<RawDocumentBuf> {
 
 #[cfg(test)]
 mod tests {
+    use bson::Bson;
+
     use super::*;
 
     #[test]

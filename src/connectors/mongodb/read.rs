@@ -51,7 +51,6 @@ pub(super) async fn read(
         scopes.push(scope_of(account, &mut session, collection).await?);
     }
     output.send(Message::Objects(scopes.clone())).await?;
-    let mut moment = None;
     for (collection, scope) in collections.iter().zip(scopes) {
         if request.finished.iter().any(|finished| **finished == *scope.object) {
             continue;
@@ -59,9 +58,7 @@ pub(super) async fn read(
         let object = scope.object.clone();
         output.send(Message::Started(scope)).await?;
         let mut pass = Pass::new(account, &mut session, &output, collection)?;
-        pass.moment = moment;
         let outcome = pass.run(&request).await;
-        moment = moment.or(pass.moment);
         match outcome {
             Ok(()) => {}
             Err(ObjectError::Object(code, message)) => {

@@ -24,8 +24,6 @@ const MOST_EMPTY: usize = 100;
 /// A session that is logged in. Gone when dropped.
 pub(super) struct Session {
     wire: Wire,
-    /// The server can show one moment of all collections.
-    pub(super) has_snapshots: bool,
 }
 
 impl Session {
@@ -53,12 +51,6 @@ impl Cursor {
     /// The last batch.
     pub(super) fn documents(&self) -> Result<impl Iterator<Item = Result<&RawDocument, Failure>>, Failure> {
         self.answer.batch().map(|batch| batch.documents())
-    }
-
-    /// The moment that the cursor shows, where it shows one.
-    pub(super) fn moment(&self) -> Option<bson::Timestamp> {
-        let batch = self.answer.batch().ok()?;
-        batch.cursor.get_timestamp("atClusterTime").ok()
     }
 
     /// Brings the next batch; none at the end. The one before is let go of first.
@@ -129,11 +121,7 @@ async fn log_in(mut wire: Wire, account: &Account<MongoDb>) -> Result<Session, F
         "application": {"name": "tributary"}, "driver": {"name": "tributary", "version": version},
         "os": {"type": std::env::consts::OS},
     };
-    let greeting = wire.ask("admin", doc! {"hello": 1, "client": client}).await?;
-    let document = greeting.document()?;
-    // Members of sets and routers of clusters know of moments; one that stands alone does not.
-    let has_snapshots =
-        document.get_str("setName").is_ok() || document.get_str("msg").is_ok_and(|word| word == "isdbgrid");
+    wire.ask("admin", doc! {"hello": 1, "client": client}).await?.document()?;
 
     let binary = |text: String| Binary { subtype: BinarySubtype::Generic, bytes: text.into_bytes() };
     let login = Login::new(&credentials.username, credentials.password.expose_secret());
@@ -156,7 +144,7 @@ async fn log_in(mut wire: Wire, account: &Account<MongoDb>) -> Result<Session, F
         }
     }
     wire.is_logged_in();
-    Ok(Session { wire, has_snapshots })
+    Ok(Session { wire })
 }
 
 fn is_done(answer: &Answer) -> Result<bool, Failure> {

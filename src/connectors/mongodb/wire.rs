@@ -129,7 +129,7 @@ impl Answer {
         let cursor = self.document()?.get_document("cursor").map_err(|_| Failure::MALFORMED)?;
         let id = cursor.get("id").ok().flatten().and_then(number).ok_or(Failure::MALFORMED)?;
         let documents = cursor.get_array("firstBatch").or_else(|_| cursor.get_array("nextBatch"));
-        Ok(Answered { id, cursor, documents: documents.map_err(|_| Failure::MALFORMED)? })
+        Ok(Answered { id, documents: documents.map_err(|_| Failure::MALFORMED)? })
     }
 
     fn judged(&self) -> Result<(), Failure> {
@@ -146,8 +146,6 @@ impl Answer {
 pub(super) struct Answered<'a> {
     /// What the rest is asked for with; 0 when there is none.
     pub(super) id: i64,
-    /// All that is said of the cursor.
-    pub(super) cursor: &'a RawDocument,
     documents: &'a RawArray,
 }
 

@@ -177,7 +177,7 @@ async fn a_collection_is_read_in_many_answers_while_it_grows() {
         }
     }
     reading.await.unwrap().unwrap();
-    // This server shows no moment, so what comes while it is read may be met or not.
+    // What comes while it is read may be met or not.
     let (first, second) = (keys[&format!("{}.first", database.name)], keys[&format!("{}.second", database.name)]);
     assert!(matches!(first, 2500..=2510) && matches!(second, 10..=20), "{first}, {second}");
     assert_eq!(read(&database, json!({})).await.keys(&format!("{}.first", database.name)).len(), 2510);
