@@ -2,7 +2,6 @@
 //! Nothing else sees all of it.
 
 pub mod admission;
-mod background;
 mod cors;
 mod failure;
 pub mod front;
@@ -46,7 +45,6 @@ use crate::syncs::sessions::Sessions;
 use crate::syncs::worker::{self, Backoff, Workshop};
 
 use admission::{Admission, Allowance};
-use background::Background;
 pub use failure::StartError;
 use parts::Parts;
 pub use parts::openapi;
@@ -165,19 +163,16 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let name = format!("worker-{}", ulid::Ulid::new());
     let followers = Followers::new(engine.clone(), syncs.clone(), name.clone(), options.pace);
     let workshop = Workshop { engine, syncs: syncs.clone(), sessions, events, name, backoff: options.backoff };
-    let background = Background::start().map_err(|error| StartError::Parts(error.into()))?;
-    let threads = background.handle();
-    let mut workers = worker::spawn(&workshop, config.workers, &stop, threads);
-    workers.spawn_on(syncs.clone().refill(stop.clone()), threads);
+    let mut workers = worker::spawn(&workshop, config.workers, &stop);
+    workers.spawn(syncs.clone().refill(stop.clone()));
     workers.spawn(syncs.look_after(stop.clone()));
     let verified = stop.clone().run_until_cancelled_owned(async move { files.verify(known).await });
-    let verified = async move {
+    workers.spawn(async move {
         if let Some(Err(error)) = verified.await {
             warn!(error = &error as &dyn std::error::Error, "the indexes could not be read from end to end");
         }
-    };
-    workers.spawn_on(verified, threads);
-    workers.spawn_on(followers.look_after(stop.clone()), threads);
+    });
+    workers.spawn(followers.look_after(stop.clone()));
     workers.spawn(audit.clone().look_after(stop.clone()));
     if let Some(provider) = provider {
         workers.spawn(provider.look_after(stop.clone()));
@@ -202,7 +197,6 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         stop,
         doors,
         workers,
-        background,
         health,
         keys,
         audit,

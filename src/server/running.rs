@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::background::Background;
 use super::tls::Tls;
 use crate::api;
 use crate::audit::Audit;
@@ -26,7 +25,6 @@ pub struct Running {
     pub(super) stop: CancellationToken,
     pub(super) doors: JoinSet<()>,
     pub(super) workers: JoinSet<()>,
-    pub(super) background: Background,
     pub(super) health: api::health::Health,
     pub(super) keys: Arc<Keys>,
     pub(super) audit: Arc<Audit>,
@@ -77,7 +75,6 @@ impl Running {
         if tokio::time::timeout(self.grace + Duration::from_secs(5), ended).await.is_err() {
             warn!("work was cut off at the end of the grace; leases will bring it back");
         }
-        self.background.close().await;
         self.keys.close().await;
         self.audit.close().await;
         self.store.close().await;

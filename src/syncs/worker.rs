@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use rand::Rng;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -263,12 +262,12 @@ impl Workshop {
 
 /// Runs `count` workers for syncs and one for clears and purges, so that these
 /// never wait behind a long sync.
-pub fn spawn(workshop: &Workshop, count: usize, stop: &CancellationToken, threads: &Handle) -> JoinSet<()> {
+pub fn spawn(workshop: &Workshop, count: usize, stop: &CancellationToken) -> JoinSet<()> {
     let mut workers = JoinSet::new();
     for _ in 0..count.max(1) {
-        workers.spawn_on(workshop.clone().work(&[JobKind::Sync], stop.clone()), threads);
+        workers.spawn(workshop.clone().work(&[JobKind::Sync], stop.clone()));
     }
-    workers.spawn_on(workshop.clone().work(&[JobKind::Clear, JobKind::Purge], stop.clone()), threads);
+    workers.spawn(workshop.clone().work(&[JobKind::Clear, JobKind::Purge], stop.clone()));
     workers
 }
 
