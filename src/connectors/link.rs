@@ -1,5 +1,5 @@
-//! The way to a server whose TLS, if any, begins with the first byte: resolve, connect,
-//! TLS, each noted in a report.
+//! The way to a server: resolve, connect, TLS, each noted in a report. [`open`] goes all of
+//! it where TLS, if any, begins with the first byte; others ask for TLS in their own words.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use tokio_util::either::Either;
 use super::ConnectorError;
 use super::logins::SslMode;
 use crate::egress::tls::{self, TlsError, TlsStream};
-use crate::egress::{DialError, Dialer};
+use crate::egress::{DialError, Dialer, Resolved};
 use crate::report::{Report, StageKind};
 
 /// A connected stream, plain or under TLS.
@@ -30,16 +30,7 @@ pub struct Way<'a> {
 
 /// Connects and notes each stage. Takes no longer than the dialer's limits.
 pub async fn open(dialer: &Dialer, way: Way<'_>, report: &mut Report) -> Result<Stream, ConnectorError> {
-    let began = Instant::now();
-    let resolved = dialer.resolve(way.host, way.port).await;
-    let resolved = resolved.map_err(|error| refused_by_dialer(report, StageKind::Resolve, began, error))?;
-    report.ok(StageKind::Resolve, None, began.elapsed());
-
-    let began = Instant::now();
-    let stream = dialer.connect(&resolved).await;
-    let stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
-    report.ok(StageKind::Connect, None, began.elapsed());
-
+    let (resolved, stream) = reach(dialer, way.host, way.port, report).await?;
     let began = Instant::now();
     let Some(verification) = way.ssl_mode.verification(&resolved) else {
         let hint = way.ssl_mode.reason_for_plain_text();
@@ -56,6 +47,30 @@ pub async fn open(dialer: &Dialer, way: Way<'_>, report: &mut Report) -> Result<
     }
 }
 
+/// Resolves `credentials.host` and connects to `credentials.port`.
+pub async fn reach(
+    dialer: &Dialer,
+    host: &str,
+    port: u16,
+    report: &mut Report,
+) -> Result<(Resolved, TcpStream), ConnectorError> {
+    let began = Instant::now();
+    let resolved = dialer.resolve(host, port).await;
+    let resolved = resolved.map_err(|error| refused_by_dialer(report, StageKind::Resolve, began, error))?;
+    report.ok(StageKind::Resolve, None, began.elapsed());
+    let stream = connect(dialer, &resolved, report).await?;
+    Ok((resolved, stream))
+}
+
+/// Connects to one of the addresses.
+pub async fn connect(dialer: &Dialer, resolved: &Resolved, report: &mut Report) -> Result<TcpStream, ConnectorError> {
+    let began = Instant::now();
+    let stream = dialer.connect(resolved).await;
+    let stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
+    report.ok(StageKind::Connect, None, began.elapsed());
+    Ok(stream)
+}
+
 /// Notes the stages up to the login that were not come to.
 pub fn skip_the_rest(report: &mut Report) {
     for kind in [StageKind::Resolve, StageKind::Connect, StageKind::Tls, StageKind::Login] {
@@ -65,7 +80,9 @@ pub fn skip_the_rest(report: &mut Report) {
     }
 }
 
-fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
+/// Notes what the dialer did not do, of either of its stages, and makes it the error of
+/// the whole.
+pub fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
     let hint = match &error {
         DialError::InvalidHost => "give one plain host name or address as `credentials.host`",
         DialError::NotFound(_) => "the host name has no address; check `credentials.host`",
@@ -82,7 +99,9 @@ fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error
     ConnectorError::Unreachable { code, cause: Some(Box::new(error)) }
 }
 
-fn refused_tls(report: &mut Report, began: Instant, error: TlsError) -> ConnectorError {
+/// Notes that there is no TLS, where `config.sslMode` says how much of it there is to be,
+/// and makes it the error of the whole.
+pub fn refused_tls(report: &mut Report, began: Instant, error: TlsError) -> ConnectorError {
     let (code, hint) = match &error {
         TlsError::InvalidRoot => ("tls_failed", "`config.rootCertificate` must be PEM text with a certificate"),
         TlsError::InvalidName => ("tls_failed", "give the name in the server's certificate as `credentials.host`"),

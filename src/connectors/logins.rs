@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use super::numbers;
+use super::{Field, FieldType, numbers};
 use crate::egress::Resolved;
 use crate::egress::tls::Verification;
 
@@ -43,6 +43,20 @@ pub enum SslMode {
 }
 
 impl SslMode {
+    /// The field of a config.
+    pub fn field() -> Field {
+        Field {
+            default: Some(Self::default().name().into()),
+            ..Field::optional(
+                "sslMode",
+                FieldType::Enum(&["auto", "require", "verify-full", "disable"]),
+                "TLS",
+                "`auto`: verified TLS, but plain text to a loopback address; `require`: TLS with a verified chain; \
+                 `verify-full`: the name too; `disable`: plain text",
+            )
+        }
+    }
+
     /// What of the certificate is verified; none for plain text.
     pub fn verification(self, resolved: &Resolved) -> Option<Verification> {
         match self {

@@ -2,6 +2,7 @@
 //! tables share.
 
 pub mod cursors;
+pub mod keys;
 pub mod names;
 pub mod patterns;
 pub mod selection;

@@ -12,6 +12,7 @@ mod login;
 mod mail;
 mod mongodb;
 mod mysql;
+mod refusal;
 mod rogue;
 pub mod service;
 mod sqlite;

@@ -12,20 +12,16 @@ use super::guard::{Guarded, Limits};
 use super::login::{self, NoLogin};
 use super::settings::{Config, Security};
 use super::wire::{Stream, Wire};
-use crate::connectors::{Account, ConnectorError};
+use crate::connectors::{Account, ConnectorError, link};
+use crate::egress::Resolved;
 use crate::egress::tls::{self, TlsError, Verification};
-use crate::egress::{DialError, Resolved};
 use crate::report::{Report, StageKind};
 
 /// Opens a session and notes each stage; those after a failed one are skipped.
 pub(super) async fn open(account: &Account<Imap>, report: &mut Report) -> Result<Wire, ConnectorError> {
     let outcome = open_staged(account, report).await;
     if outcome.is_err() {
-        for kind in [StageKind::Resolve, StageKind::Connect, StageKind::Tls, StageKind::Login] {
-            if report.stages.iter().all(|stage| stage.kind != kind) {
-                report.skipped(kind, "earlier_stage_failed");
-            }
-        }
+        link::skip_the_rest(report);
     }
     outcome
 }
@@ -40,16 +36,7 @@ async fn open_staged(account: &Account<Imap>, report: &mut Report) -> Result<Wir
         return Err(ConnectorError::Invalid { field: "credentials.username".to_owned(), reason });
     }
 
-    let began = Instant::now();
-    let resolved = dialer.resolve(&credentials.host, credentials.port).await;
-    let resolved = resolved.map_err(|error| refused_by_dialer(report, StageKind::Resolve, began, error))?;
-    report.ok(StageKind::Resolve, None, began.elapsed());
-
-    let began = Instant::now();
-    let stream = dialer.connect(&resolved).await;
-    let stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
-    report.ok(StageKind::Connect, None, began.elapsed());
-
+    let (resolved, stream) = link::reach(dialer, &credentials.host, credentials.port, report).await?;
     let stream = secured(stream, &resolved, config, limits.handshake, report).await?;
     let began = Instant::now();
     let guard = Limits::new();
@@ -68,23 +55,6 @@ async fn open_staged(account: &Account<Imap>, report: &mut Report) -> Result<Wir
     outcome.map_err(|error| refused_by_server(report, began, error))?;
     report.ok(StageKind::Login, None, began.elapsed());
     Ok(Wire::new(stream, guard, limits))
-}
-
-fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
-    let hint = match &error {
-        DialError::InvalidHost => "give one plain host name or address as `credentials.host`",
-        DialError::NotFound(_) => "the host name has no address; check `credentials.host`",
-        DialError::TooManyAddresses => "the host name has too many addresses; give one of them as `credentials.host`",
-        DialError::AddressBlocked => {
-            "this server does not connect to that address; its operator can allow it with `--allow-destinations`"
-        }
-        DialError::Refused(_) => "nothing listens there; check `credentials.host` and `credentials.port`",
-        DialError::TimedOut => "no answer; check the address and the firewalls on the way",
-        DialError::Failed(_) => "the connection failed; check `credentials.host` and `credentials.port`",
-    };
-    let code = error.code();
-    report.failed(kind, None, began.elapsed(), code, hint);
-    ConnectorError::Unreachable { code, cause: Some(Box::new(error)) }
 }
 
 fn refused_by_server(report: &mut Report, began: Instant, error: NoLogin) -> ConnectorError {

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
 use bson::{Document, doc};
 use bytes::Bytes;
-use serde_json::{Value, json};
-use xxhash_rust::xxh3::xxh3_128;
+use serde_json::Value;
 
 use super::catalog::{self, Collection};
 use super::failure::Failure;
@@ -19,6 +18,7 @@ use super::read::{ObjectError, PERMISSION_MISSING};
 use super::session::{Cursor, Session};
 use super::{MongoDb, Shape, values};
 use crate::connectors::reading::{Message, Output, ReadRequest, Rest};
+use crate::connectors::rows::keys;
 use crate::connectors::{Account, ConnectorError};
 use crate::record::{Batch, Fingerprint, RawRecord};
 
@@ -58,7 +58,6 @@ struct Gathered {
     records: Vec<RawRecord>,
     bytes: usize,
     place: Option<Value>,
-    read: u64,
     seen: HashMap<u128, u64>,
 }
 
@@ -123,31 +122,22 @@ impl<'a> Pass<'a> {
     /// end, and another attempt begins behind the last place.
     async fn documents(&mut self, span: Span) -> Result<(), ObjectError> {
         let mut gathered = Gathered::default();
-        match self.one_cursor(&span, &mut gathered).await {
-            Ok(()) => Ok(self.send(&mut gathered).await?),
-            Err(Ended::Failed(failure)) => Err(failure.into()),
-            Err(Ended::Other(error)) => Err(error),
-        }
-    }
-
-    async fn one_cursor(&mut self, span: &Span, gathered: &mut Gathered) -> Result<(), Ended> {
-        let mut next = Some(self.find(span).await?);
+        let mut next = Some(self.find(&span).await?);
         while let Some(cursor) = next {
             for document in cursor.documents()? {
-                self.take(document?, span, gathered).await?;
+                self.take(document?, &span, &mut gathered).await?;
             }
             next = cursor.next(self.session, &self.collection.name, ASKED_AT_ONCE).await?;
         }
-        Ok(())
+        Ok(self.send(&mut gathered).await?)
     }
 
-    async fn take(&self, document: &RawDocument, span: &Span, gathered: &mut Gathered) -> Result<(), Ended> {
+    async fn take(&self, document: &RawDocument, span: &Span, gathered: &mut Gathered) -> Result<(), ObjectError> {
         let source_key = match (self.collection.is_view, document.get("_id")) {
             (false, Ok(Some(id))) => values::source_key(id),
-            (true, _) => hashed_key(document.as_bytes(), &mut gathered.seen),
+            (true, _) => keys::hashed(document.as_bytes(), &mut gathered.seen),
             (false, Ok(None) | Err(_)) => return Err(Failure::MALFORMED.into()),
         };
-        gathered.read += 1;
         let length = document.as_bytes().len();
         if length > LARGEST {
             let (object, message) = (self.object.clone(), "the document is larger than 8 MiB".to_owned());
@@ -167,7 +157,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Begins to read a span.
-    async fn find(&mut self, span: &Span) -> Result<Cursor, Ended> {
+    async fn find(&mut self, span: &Span) -> Result<Cursor, ObjectError> {
         let mut command = doc! {"find": self.collection.name.as_str(), "batchSize": ASKED_AT_ONCE};
         if !self.collection.is_view {
             command.insert("sort", doc! {"_id": 1});
@@ -196,32 +186,6 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Why a cursor did not come to its end.
-enum Ended {
-    Failed(Failure),
-    Other(ObjectError),
-}
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<ConnectorError> for Ended {
-    fn from(error: ConnectorError) -> Self {
-        Self::Other(error.into())
-    }
-}
-
-/// Document hash + ordinal among equals: equal documents can stand for one another.
-fn hashed_key(payload: &[u8], seen: &mut HashMap<u128, u64>) -> String {
-    let hash = xxh3_128(payload);
-    let ordinal = seen.entry(hash).or_insert(0);
-    *ordinal += 1;
-    json!([format!("{hash:032x}"), *ordinal]).to_string()
-}
-
 /// Where a document lies; none where the `_id` is too large to be kept, or a document
 /// itself: about the order of those, not all servers agree with themselves.
 fn place_of(document: &RawDocument) -> Option<Value> {
@@ -241,6 +205,7 @@ fn placed(place: &Value) -> Option<RawDocumentBuf> {
 #[cfg(test)]
 mod tests {
     use bson::Bson;
+    use serde_json::json;
 
     use super::*;
 
@@ -257,11 +222,5 @@ mod tests {
         for odd in [json!("zz"), json!("0"), json!(7), json!("é")] {
             assert_eq!(placed(&odd), None);
         }
-    }
-
-    #[test]
-    fn equal_documents_without_a_key_are_told_apart() {
-        let mut seen = HashMap::new();
-        assert_ne!(hashed_key(b"x", &mut seen), hashed_key(b"x", &mut seen));
     }
 }

@@ -83,16 +83,7 @@ pub(super) fn config_fields() -> Vec<Field> {
     let list = |name, title, description| Field::optional(name, FieldType::StringList, title, description);
     let text = |name, title, description| Field::optional(name, FieldType::String, title, description);
     vec![
-        Field {
-            default: Some(json!("auto")),
-            ..Field::optional(
-                "sslMode",
-                FieldType::Enum(&["auto", "require", "verify-full", "disable"]),
-                "TLS",
-                "`auto`: verified TLS, but plain text to a loopback address; `require`: TLS with a verified chain; \
-                 `verify-full`: the name too; `disable`: plain text",
-            )
-        },
+        SslMode::field(),
         text("rootCertificate", "Root certificate", "PEM text; replaces the public authorities"),
         list("databases", "Databases", "Only these databases; `*` stands for any characters"),
         list("collections", "Collections", "Only these collections and views, as `database.collection` with `*`"),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use serde_json::Value;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::catalog::{Layout, Table};
 use super::columns::{Column, Kind};
@@ -13,8 +13,8 @@ use super::selection::Selection;
 use super::session::Row;
 use super::{sql, values};
 use crate::connectors::RecordError;
-use crate::connectors::rows::RowMapping;
 use crate::connectors::rows::template::TemplateError;
+use crate::connectors::rows::{RowMapping, keys};
 use crate::record::{Document, Fingerprint, RawRecord};
 
 /// What the large values of a row may be together; the guard lets a little more pass.
@@ -223,21 +223,13 @@ impl Plan {
         }
         let mut payload = Vec::with_capacity(columns.iter().flatten().map(Vec::len).sum::<usize>() + 9 * columns.len());
         columns.iter().for_each(|value| values::encode(value.as_deref(), &mut payload));
-        let source_key = if self.has_key() { self.source_key(key)? } else { hashed_key(&payload, seen) };
+        let source_key = if self.has_key() { self.source_key(key)? } else { keys::hashed(&payload, seen) };
         if is_too_large.as_deref() == Some(b"1") {
             return Some(Read::TooLarge { source_key });
         }
         let fingerprint = Fingerprint::of_salted(&payload, self.salt);
         Some(Read::Record(RawRecord { source_key, fingerprint, payload: Bytes::from(payload) }))
     }
-}
-
-/// Row hash + ordinal among equals: equal rows can stand for one another.
-fn hashed_key(payload: &[u8], seen: &mut HashMap<u128, u64>) -> String {
-    let hash = xxh3_128(payload);
-    let ordinal = seen.entry(hash).or_insert(0);
-    *ordinal += 1;
-    json!([format!("{hash:032x}"), *ordinal]).to_string()
 }
 
 /// Names and kinds of the columns, so that one that was renamed is a change.

@@ -13,6 +13,7 @@ use mysql_async::{Conn, OptsBuilder, QueryResult, TextProtocol};
 use secrecy::ExposeSecret;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 
 use super::cursor::Horizon;
 use super::failure::Failure;
@@ -21,10 +22,11 @@ use super::guard::Breach;
 use super::relay::{self, Carried, Relay, Told};
 use super::settings::Config;
 use super::{MySql, sql};
+use crate::connectors::link::{self, Stream};
 use crate::connectors::{Account, ConnectorError};
+use crate::egress::Resolved;
 use crate::egress::bridge::Bridge;
-use crate::egress::tls::{self, TlsError, TlsStream};
-use crate::egress::{DialError, Resolved};
+use crate::egress::tls::{self, TlsError};
 use crate::report::{Report, StageKind};
 
 /// How long a server that is full is left alone.
@@ -33,12 +35,6 @@ const BUSY: Duration = Duration::from_secs(30);
 const LARGEST_PACKET: usize = 16 << 20;
 /// Largest greeting; those of real servers are below 200 bytes.
 const LARGEST_GREETING: usize = 4096;
-
-/// What the driver is led to.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
 
 /// What the rows of an answer may take that is held as a whole, and what a value takes
 /// beside its bytes.
@@ -159,11 +155,7 @@ pub(super) async fn answered<T>(
 pub(super) async fn open(account: &Account<MySql>, report: &mut Report) -> Result<Session, ConnectorError> {
     let outcome = open_staged(account, report).await;
     if outcome.is_err() {
-        for kind in [StageKind::Resolve, StageKind::Connect, StageKind::Tls, StageKind::Login] {
-            if report.stages.iter().all(|stage| stage.kind != kind) {
-                report.skipped(kind, "earlier_stage_failed");
-            }
-        }
+        link::skip_the_rest(report);
     }
     outcome
 }
@@ -173,15 +165,7 @@ async fn open_staged(account: &Account<MySql>, report: &mut Report) -> Result<Se
     let limits = resources.dialer.timeouts();
     let deadline = Instant::now() + limits.login;
 
-    let began = Instant::now();
-    let resolved = resources.dialer.resolve(&credentials.host, credentials.port).await;
-    let resolved = resolved.map_err(|error| refused_by_dialer(report, StageKind::Resolve, began, error))?;
-    report.ok(StageKind::Resolve, None, began.elapsed());
-
-    let began = Instant::now();
-    let stream = resources.dialer.connect(&resolved).await;
-    let mut stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
-    report.ok(StageKind::Connect, None, began.elapsed());
+    let (resolved, mut stream) = link::reach(&resources.dialer, &credentials.host, credentials.port, report).await?;
 
     // The server speaks first, in plain text, also where TLS follows.
     let began = Instant::now();
@@ -196,8 +180,8 @@ async fn open_staged(account: &Account<MySql>, report: &mut Report) -> Result<Se
     let began = Instant::now();
     let login = async {
         match stream {
-            Stream::Plain(stream) => log_in(stream, false, greeting, account).await,
-            Stream::Tls(stream) => log_in(stream, true, greeting, account).await,
+            Either::Left(stream) => log_in(stream, false, greeting, account).await,
+            Either::Right(stream) => log_in(stream, true, greeting, account).await,
         }
     };
     match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), login).await {
@@ -214,23 +198,6 @@ fn silent(report: &mut Report, began: Instant) -> ConnectorError {
     let hint = "the server took too long to log in; try again when it is less busy";
     report.failed(StageKind::Login, None, began.elapsed(), "timed_out", hint);
     ConnectorError::Unreachable { code: "timed_out", cause: None }
-}
-
-fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
-    let hint = match &error {
-        DialError::InvalidHost => "give one plain host name or address as `credentials.host`",
-        DialError::NotFound(_) => "the host name has no address; check `credentials.host`",
-        DialError::TooManyAddresses => "the host name has too many addresses; give one of them as `credentials.host`",
-        DialError::AddressBlocked => {
-            "this server does not connect to that address; its operator can allow it with `--allow-destinations`"
-        }
-        DialError::Refused(_) => "nothing listens there; check `credentials.host` and `credentials.port`",
-        DialError::TimedOut => "no answer; check the address and the firewalls on the way",
-        DialError::Failed(_) => "the connection failed; check `credentials.host` and `credentials.port`",
-    };
-    let code = error.code();
-    report.failed(kind, None, began.elapsed(), code, hint);
-    ConnectorError::Unreachable { code, cause: Some(Box::new(error)) }
 }
 
 fn refused_by_server(report: &mut Report, began: Instant, failure: Failure) -> ConnectorError {
@@ -287,7 +254,7 @@ async fn secured(
     let Some(verification) = config.ssl_mode.verification(resolved) else {
         let hint = config.ssl_mode.reason_for_plain_text();
         report.ok_with(StageKind::Tls, began.elapsed(), "plain_text_allowed", hint);
-        return Ok(Stream::Plain(stream));
+        return Ok(Either::Left(stream));
     };
     let name = resolved.host();
     let asked = async {
@@ -301,7 +268,7 @@ async fn secured(
     match asked.await {
         Ok(stream) => {
             report.ok(StageKind::Tls, None, began.elapsed());
-            Ok(Stream::Tls(Box::new(stream)))
+            Ok(Either::Right(Box::new(stream)))
         }
         Err(error) => Err(refused_tls(report, began, error)),
     }

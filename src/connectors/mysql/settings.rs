@@ -90,16 +90,7 @@ pub(super) fn config_fields() -> Vec<Field> {
     own.extend(templates());
     own.push(row_limit());
     let mut fields = vec![
-        Field {
-            default: Some(json!("auto")),
-            ..Field::optional(
-                "sslMode",
-                FieldType::Enum(&["auto", "require", "verify-full", "disable"]),
-                "TLS",
-                "`auto`: verified TLS, but plain text to a loopback address; `require`: TLS with a verified chain; \
-                 `verify-full`: the name too; `disable`: plain text",
-            )
-        },
+        SslMode::field(),
         Field::optional(
             "rootCertificate",
             FieldType::String,

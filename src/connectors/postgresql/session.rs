@@ -2,24 +2,24 @@
 //! snapshot. Every stage is noted in a report.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
+use tokio_util::either::Either;
 
 use super::failure::Failure;
 use super::guard::Guarded;
 use super::horizon::Horizon;
 use super::object::LARGEST_ROW;
 use super::settings::{Config, Credentials};
+use crate::connectors::link::{self, Stream};
 use crate::connectors::{Account, ConnectorError};
-use crate::egress::tls::{self, TlsError, TlsStream};
+use crate::egress::tls::{self, TlsError};
 use crate::egress::{DialError, Resolved};
 use crate::report::{Report, StageKind};
 
@@ -66,18 +66,10 @@ impl Session {
     }
 }
 
-/// Plain or TLS.
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Stream {
-    /// With a guard on what the server says, which cuts larger pieces of a copy.
-    pub(super) fn guarded(self, largest_piece: usize) -> Guarded<Self> {
-        let is_encrypted = matches!(self, Self::Tls(_));
-        Guarded::new(self, is_encrypted, largest_piece)
-    }
+/// With a guard on what the server says, which cuts larger pieces of a copy.
+pub(super) fn guarded(stream: Stream, largest_piece: usize) -> Guarded<Stream> {
+    let is_encrypted = matches!(stream, Either::Right(_));
+    Guarded::new(stream, is_encrypted, largest_piece)
 }
 
 /// Opens a session and notes each stage; those after a failed one are skipped.
@@ -87,11 +79,7 @@ where
 {
     let outcome = open_staged(account, report).await;
     if outcome.is_err() {
-        for kind in [StageKind::Resolve, StageKind::Connect, StageKind::Tls, StageKind::Login] {
-            if report.stages.iter().all(|stage| stage.kind != kind) {
-                report.skipped(kind, "earlier_stage_failed");
-            }
-        }
+        link::skip_the_rest(report);
     }
     outcome
 }
@@ -132,14 +120,10 @@ where
         let own = resources.dialer.denies_database(&resolved, &credentials.database);
         if own { Err(DialError::AddressBlocked) } else { Ok(resolved) }
     });
-    let resolved = resolved.map_err(|error| refused_by_dialer(report, StageKind::Resolve, began, error))?;
+    let resolved = resolved.map_err(|error| link::refused_by_dialer(report, StageKind::Resolve, began, error))?;
     report.ok(StageKind::Resolve, None, began.elapsed());
 
-    let began = Instant::now();
-    let stream = resources.dialer.connect(&resolved).await;
-    let stream = stream.map_err(|error| refused_by_dialer(report, StageKind::Connect, began, error))?;
-    report.ok(StageKind::Connect, None, began.elapsed());
-
+    let stream = link::connect(&resources.dialer, &resolved, report).await?;
     secured(stream, &resolved, config, limits.handshake, report, Instant::now()).await
 }
 
@@ -152,23 +136,6 @@ where
     let stream = reach(account, &mut Report::default()).await?;
     let token = session.client.cancel_token();
     answered(account.resources.dialer.timeouts().login, token.cancel_query_raw(stream, NoTls)).await
-}
-
-fn refused_by_dialer(report: &mut Report, kind: StageKind, began: Instant, error: DialError) -> ConnectorError {
-    let hint = match &error {
-        DialError::InvalidHost => "give one plain host name or address as `credentials.host`",
-        DialError::NotFound(_) => "the host name has no address; check `credentials.host`",
-        DialError::TooManyAddresses => "the host name has too many addresses; give one of them as `credentials.host`",
-        DialError::AddressBlocked => {
-            "this server does not connect to that address; its operator can allow it with `--allow-destinations`"
-        }
-        DialError::Refused(_) => "nothing listens there; check `credentials.host` and `credentials.port`",
-        DialError::TimedOut => "no answer; check the address and the firewalls on the way",
-        DialError::Failed(_) => "the connection failed; check `credentials.host` and `credentials.port`",
-    };
-    let code = error.code();
-    report.failed(kind, None, began.elapsed(), code, hint);
-    ConnectorError::Unreachable { code, cause: Some(Box::new(error)) }
 }
 
 fn refused_by_server(report: &mut Report, began: Instant, failure: Failure) -> ConnectorError {
@@ -206,7 +173,7 @@ async fn secured(
     let Some(verification) = config.ssl_mode.verification(resolved) else {
         let hint = config.ssl_mode.reason_for_plain_text();
         report.ok_with(StageKind::Tls, began.elapsed(), "plain_text_allowed", hint);
-        return Ok(Stream::Plain(stream));
+        return Ok(Either::Left(stream));
     };
     let root = config.root_certificate.as_deref();
     let outcome = match tokio::time::timeout(limit, ask_for_tls(stream)).await {
@@ -217,28 +184,9 @@ async fn secured(
     match outcome {
         Ok(stream) => {
             report.ok(StageKind::Tls, None, began.elapsed());
-            Ok(Stream::Tls(Box::new(stream)))
+            Ok(Either::Right(Box::new(stream)))
         }
-        Err(error) => {
-            let (code, hint) = match &error {
-                TlsError::InvalidRoot => ("tls_failed", "`config.rootCertificate` must be PEM text with a certificate"),
-                TlsError::InvalidName => {
-                    ("tls_failed", "give the name in the server's certificate as `credentials.host`")
-                }
-                TlsError::Certificate(_) => (
-                    "tls_failed",
-                    "the server's certificate is not accepted; give its authority as `config.rootCertificate` and its \
-                     name as `credentials.host`",
-                ),
-                TlsError::Handshake(_) => (
-                    "tls_failed",
-                    "the server does not offer TLS that we take; turn it on there, or set `config.sslMode`",
-                ),
-                TlsError::TimedOut => ("timed_out", "the server did not finish the TLS handshake in time"),
-            };
-            report.failed(StageKind::Tls, None, began.elapsed(), code, hint);
-            Err(ConnectorError::Unreachable { code, cause: Some(Box::new(error)) })
-        }
+        Err(error) => Err(link::refused_tls(report, began, error)),
     }
 }
 
@@ -261,7 +209,7 @@ async fn log_in(stream: Stream, credentials: &Credentials, config: &Config) -> R
         .application_name("tributary")
         .ssl_mode(tokio_postgres::config::SslMode::Disable)
         .channel_binding(tokio_postgres::config::ChannelBinding::Disable);
-    let (client, connection) = options.connect_raw(stream.guarded(LARGEST_ROW + 4096), NoTls).await?;
+    let (client, connection) = options.connect_raw(guarded(stream, LARGEST_ROW + 4096), NoTls).await?;
     // Whatever ends the connection is also told to the query that waits on it.
     let connection = tokio::spawn(async move { drop(connection.await) });
     let mut session = Session { client, horizon: None, connection };
@@ -283,41 +231,5 @@ where
     match tokio::time::timeout(limit, answer).await {
         Ok(outcome) => outcome.map_err(|error| Failure::from(error).into_error()),
         Err(_) => Err(ConnectorError::Unreachable { code: "timed_out", cause: None }),
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
     }
 }

@@ -119,16 +119,7 @@ pub(super) fn config_fields() -> Vec<Field> {
     table_options.extend(templates());
     table_options.push(row_limit());
     let mut fields = vec![
-        Field {
-            default: Some(json!("auto")),
-            ..field(
-                "sslMode",
-                FieldType::Enum(&["auto", "require", "verify-full", "disable"]),
-                "TLS",
-                "`auto`: verified TLS, but plain text to a loopback address; `require`: TLS with a verified chain; \
-                 `verify-full`: the name too; `disable`: plain text",
-            )
-        },
+        SslMode::field(),
         field("rootCertificate", FieldType::String, "Root certificate", "PEM text; replaces the public authorities"),
         field("schemas", FieldType::StringList, "Schemas", "Only these schemas; `*` stands for any characters"),
         field("tables", FieldType::StringList, "Tables", "Only these tables and views, as `schema.table` with `*`"),

@@ -8,12 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Params, params_from_iter};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::connectors::ConnectorError;
 use crate::connectors::reading::{Message, Output, ReadRequest, Rest, Scope};
-use crate::connectors::rows::cursors;
+use crate::connectors::rows::{cursors, keys};
 use crate::connectors::sqlite::Shape;
 use crate::connectors::sqlite::bounds::LARGEST_VALUE;
 use crate::connectors::sqlite::config::Config;
@@ -157,14 +155,6 @@ fn read_table(
     send(Message::Complete { object, counted, rest, mark })
 }
 
-/// Row hash + ordinal among equals: equal rows can stand for one another.
-fn hashed_key(payload: &[u8], seen: &mut HashMap<u128, u64>) -> String {
-    let hash = xxh3_128(payload);
-    let ordinal = seen.entry(hash).or_insert(0);
-    *ordinal += 1;
-    json!([format!("{hash:032x}"), *ordinal]).to_string()
-}
-
 fn counted(database: &Database, table: &Table, limit: Option<u64>) -> Result<u64, Failure> {
     database.heard();
     let sql = format!("SELECT count(*) FROM {}", quoted(&table.name));
@@ -239,7 +229,7 @@ impl Reading<'_> {
             }
             let source_key = match plan.source_key(What::Rows, row)? {
                 Some(key) => key,
-                None => hashed_key(&payload, &mut self.seen),
+                None => keys::hashed(&payload, &mut self.seen),
             };
             if is_too_large || payload.len() > ROW_BYTES {
                 self.refuse(source_key)?;

@@ -1,20 +1,17 @@
 //! Mail servers that mean harm.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tributary::connectors::Resources;
-use tributary::egress::{Dialer, Policy, Timeouts};
-use tributary::report::{Outcome, Report, StageKind};
+use tributary::egress::Timeouts;
+use tributary::report::StageKind;
 
 use super::rogue::serve;
 use super::service::Service;
-use super::{MARKER, PASSWORD};
-use crate::connectors::passes::connector;
+use super::{MARKER, PASSWORD, refusal};
 
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -108,25 +105,9 @@ fn settings(port: u16) -> (Value, Value) {
 
 /// The failed stage, its code, and everything that is said of it.
 async fn check(port: u16) -> (StageKind, &'static str, String) {
-    let connector = connector("imap");
     let (credentials, config) = settings(port);
-    let credentials = connector.credentials(credentials.as_object().unwrap()).expect("valid credentials");
-    let config = connector.config(config.as_object().unwrap()).expect("a valid config");
-    let policy = Policy { local_allowed: true, ..Policy::default() };
     let limits = Timeouts { login: LIMIT, handshake: LIMIT, first_byte: LIMIT, idle: LIMIT, ..Timeouts::default() };
-    let resources =
-        Resources { dialer: Arc::new(Dialer::new(policy, limits)), file_roots: Arc::from([]), parsers: Arc::default() };
-    let session = connector.open(credentials, config, resources).expect("a session");
-    let mut report = Report::default();
-    let error = session.check(&mut report).await.expect_err("a rogue passes no test");
-    let failed = report.stages.iter().find(|stage| stage.outcome == Outcome::Failed).expect("a failed stage");
-    let mut chain = format!("{report:?} {error:?}");
-    let mut cause: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(error) = cause {
-        chain.push_str(&error.to_string());
-        cause = error.source();
-    }
-    (failed.kind, failed.code.unwrap_or_default(), chain)
+    refusal::of("imap", credentials, config, limits).await
 }
 
 const TABLE: &[(Rogue, StageKind, &str)] = &[

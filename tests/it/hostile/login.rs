@@ -1,44 +1,25 @@
 //! Rogue servers up to the login.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tributary::connectors::{ConnectorError, Resources};
-use tributary::egress::{Dialer, Policy, Timeouts};
-use tributary::report::{Outcome, Report, StageKind};
+use tributary::egress::Timeouts;
+use tributary::report::StageKind;
 
 use super::rogue::{Rogue, Server};
 use super::service::Service;
-use super::{MARKER, PASSWORD};
-use crate::connectors::passes::connector;
+use super::{MARKER, PASSWORD, refusal};
 
 const LOGIN: Duration = Duration::from_secs(5);
 
 /// What a connection test says: the failed stage and its code, and the whole report
 /// as text, with the error's.
 async fn check(port: u16, config: Value) -> (StageKind, &'static str, String) {
-    let connector = connector("postgresql");
     let credentials = json!({
         "host": "127.0.0.1", "port": port, "database": "shop", "username": "reader", "password": PASSWORD,
     });
-    let credentials = connector.credentials(credentials.as_object().unwrap()).expect("valid credentials");
-    let config = connector.config(config.as_object().unwrap()).expect("a valid config");
-    let policy = Policy { local_allowed: true, ..Policy::default() };
     let limits = Timeouts { login: LOGIN, handshake: LOGIN, first_byte: LOGIN, ..Timeouts::default() };
-    let resources =
-        Resources { dialer: Arc::new(Dialer::new(policy, limits)), file_roots: Arc::from([]), parsers: Arc::default() };
-    let session = connector.open(credentials, config, resources).expect("a session");
-    let mut report = Report::default();
-    let error: ConnectorError = session.check(&mut report).await.expect_err("a rogue passes no test");
-    let failed = report.stages.iter().find(|stage| stage.outcome == Outcome::Failed).expect("a failed stage");
-    let mut chain = format!("{report:?} {error:?}");
-    let mut cause: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(error) = cause {
-        chain.push_str(&error.to_string());
-        cause = error.source();
-    }
-    (failed.kind, failed.code.unwrap_or_default(), chain)
+    refusal::of("postgresql", credentials, config, limits).await
 }
 
 const TABLE: &[(Rogue, StageKind, &[&str])] = &[

@@ -14,14 +14,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tributary::connectors::Resources;
-use tributary::egress::{Dialer, Policy, Timeouts};
-use tributary::report::{Report, StageKind};
+use tributary::egress::Timeouts;
+use tributary::report::StageKind;
 
 use super::rogue::serve;
 use super::service::Service;
-use super::{MARKER, PASSWORD};
-use crate::connectors::passes::connector;
+use super::{MARKER, PASSWORD, refusal};
 
 const LIMIT: Duration = Duration::from_secs(3);
 const MESSAGE: u32 = 2013;
@@ -212,25 +210,9 @@ impl Server {
 /// What a connection test says: the failed stage and its code, and the whole report as
 /// text, with the error's.
 async fn check(port: u16) -> (StageKind, &'static str, String) {
-    let connector = connector("mongodb");
     let credentials = json!({"host": "127.0.0.1", "port": port, "username": "reader", "password": PASSWORD});
-    let credentials = connector.credentials(credentials.as_object().unwrap()).expect("valid credentials");
-    let config = connector.config(json!({}).as_object().unwrap()).expect("a valid config");
-    let policy = Policy { local_allowed: true, ..Policy::default() };
     let limits = Timeouts { login: LIMIT, handshake: LIMIT, first_byte: LIMIT, ..Timeouts::default() };
-    let resources =
-        Resources { dialer: Arc::new(Dialer::new(policy, limits)), file_roots: Arc::from([]), parsers: Arc::default() };
-    let session = connector.open(credentials, config, resources).expect("a session");
-    let mut report = Report::default();
-    let error = session.check(&mut report).await.expect_err("a rogue passes no test");
-    let failed = report.first_failure().expect("a failed stage");
-    let mut chain = format!("{report:?} {error:?}");
-    let mut cause: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(error) = cause {
-        chain.push_str(&error.to_string());
-        cause = error.source();
-    }
-    (failed.kind, failed.code.unwrap_or_default(), chain)
+    refusal::of("mongodb", credentials, json!({}), limits).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

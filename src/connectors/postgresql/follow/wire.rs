@@ -9,11 +9,12 @@ use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::error::SqlState;
 
+use crate::connectors::link::Stream;
 use crate::connectors::postgresql::PostgreSql;
 use crate::connectors::postgresql::failure::Failure;
 use crate::connectors::postgresql::guard::Guarded;
 use crate::connectors::postgresql::object::LARGEST_ROW;
-use crate::connectors::postgresql::session::{self, Stream, answered};
+use crate::connectors::postgresql::session::{self, answered};
 use crate::connectors::postgresql::settings::Credentials;
 use crate::connectors::{Account, ConnectorError};
 use crate::report::Report;
@@ -55,7 +56,7 @@ impl Wire {
         let stream = session::reach(account, &mut Report::default()).await?;
         // Of a change that is larger only the beginning arrives; a sync tells then
         // what it was.
-        let stream = stream.guarded(LARGEST_MESSAGE);
+        let stream = session::guarded(stream, LARGEST_MESSAGE);
         let mut wire = Self { stream, received: BytesMut::with_capacity(64 * 1024) };
         answered(limits.login, wire.log_in(&account.credentials)).await?;
         Ok(wire)
