@@ -237,11 +237,11 @@ class MySql(Host):
                    f"--socket={self.folder}/socket", f"--init-file={accounts}", "--innodb-flush-log-at-trx-commit=0")
         note = "CONCAT('Note about item ', seq, ': ', MD5(seq * 3), ' waterproof tent with ', seq MOD 977, ' poles and ', " \
                "seq MOD 53, ' pegs, stored in hall ', seq MOD 17, ', see order ', seq * 31 MOD 900001)"
-        self._run(f"CREATE DATABASE bench; CREATE TABLE bench.items (id BIGINT PRIMARY KEY, name VARCHAR(60), status "
+        self._run(f"CREATE DATABASE bench; USE bench; CREATE TABLE items (id BIGINT PRIMARY KEY, name VARCHAR(60), status "
                   f"VARCHAR(10), price DECIMAL(10,2), note VARCHAR(400), made DATETIME) SELECT seq AS id, "
                   f"CONCAT('Customer ', MD5(seq)) AS name, ELT(1 + seq MOD 3, 'open', 'closed', 'sent') AS status, "
                   f"seq MOD 1000000 / 100 AS price, {note} AS note, '2021-01-01' + INTERVAL seq SECOND AS made "
-                  f"FROM seq_1_to_{count}; ANALYZE TABLE bench.items")
+                  f"FROM seq_1_to_{count}; ANALYZE TABLE items")
         self.bytes = len(self.dump())
 
     def _client(self, name):
@@ -303,8 +303,8 @@ class Imap(Host):
         session.logout()
 
     def settings(self):
-        credentials = {"host": "127.0.0.1", "port": self.port, "username": USER, "password": PASSWORD, "security": "plain"}
-        return {"credentials": credentials, "config": {}}
+        credentials = {"host": "127.0.0.1", "port": self.port, "username": USER, "password": PASSWORD}
+        return {"credentials": credentials, "config": {"security": "plain"}}
 
 
 # What is measured, with how many documents or rows.
